@@ -1,0 +1,207 @@
+# The moe toolkit: one non-recursive Makefile.  `make help` tells the targets.
+#
+#   BUILD=release|debug|asan|tsan   CC=gcc|clang
+#   WITH_CUDA, WITH_NCCL, WITH_VERBS, WITH_ZSTD = auto|yes|no
+#
+# Objects live in build/<config>/, one folder per combination of settings, so
+# that switching never mixes objects.
+
+VERSION := 0.1
+BUILD ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+NVCC ?= nvcc
+CUDA_ARCH ?= 80 90
+WITH_CUDA ?= auto
+WITH_NCCL ?= auto
+WITH_VERBS ?= auto
+WITH_ZSTD ?= auto
+
+# ---- configuration name and flags -------------------------------------------
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+empty :=
+config := $(subst $(empty) ,,$(BUILD)$(if $(filter-out gcc,$(notdir $(CC))),-$(notdir $(CC)))$(foreach f,CUDA NCCL VERBS ZSTD,$(if $(filter-out auto,$(WITH_$f)),-$f.$(WITH_$f))))
+B := build/$(config)
+
+WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Werror
+opt_release := -O2 -g
+opt_debug := -O0 -g3
+opt_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+opt_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+ifeq ($(opt_$(BUILD)),)
+$(error BUILD=$(BUILD) is none of release, debug, asan, tsan)
+endif
+
+-include $(B)/features.mk
+
+floors := base wire loop link model cluster expert
+inc := $(addprefix -Icommon/,$(floors)) -Ikernels
+CFLAGS ?=
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -pthread -fPIC -ffp-contract=off $(opt_$(BUILD)) $(WARN) $(inc) $(FEATURE_CFLAGS) $(CFLAGS)
+# --as-needed: a program carries only the libraries that it calls.
+ALL_LDFLAGS := -pthread -Wl,--as-needed $(opt_$(BUILD)) $(LDFLAGS)
+LIBS := -levent -levent_pthreads -ljansson -lpcre2-8 -lutf8proc -lcurl $(FEATURE_LIBS) -lm -ldl -lrt
+
+programs := moe-expertd moe-attnd moe-route moe-bench moe-failsim
+scripts := $(wildcard bin/moe-up bin/moe-down bin/moe-ask bin/moe-drill bin/moe-sweep)
+
+# ---- sources -----------------------------------------------------------------
+# A feature's absent half is a stub file with the same symbols: X_zstd.c or
+# X_zstd_stub.c, never an #ifdef.
+feature_files := common/wire/zbuf_zstd.c common/link/link_rdma.c common/link/link_nccl.c common/link/link_cuda.c kernels/cuda/kern_cuda_host.c
+stub_files := $(wildcard common/*/*_stub.c kernels/*/*_stub.c)
+# $(call pick,FEATURE,real,stub): whichever of the two this build links.
+pick = $(if $(filter yes,$(HAVE_$1)),$(if $(wildcard $2),$2,$3),$3)
+picked := $(call pick,ZSTD,common/wire/zbuf_zstd.c,common/wire/zbuf_stub.c) \
+	$(call pick,VERBS,common/link/link_rdma.c,common/link/link_rdma_stub.c) \
+	$(call pick,NCCL,common/link/link_nccl.c,common/link/link_nccl_stub.c) \
+	$(call pick,CUDA,common/link/link_cuda.c,common/link/link_cuda_stub.c)
+picked := $(wildcard $(picked))
+
+kern_src := $(filter-out $(feature_files) $(stub_files),$(wildcard kernels/*.c kernels/cpu/*.c))
+cuda_src := $(if $(filter yes,$(HAVE_CUDA)),$(wildcard kernels/cuda/*.cu))
+kern_src += $(if $(filter yes,$(HAVE_CUDA)),$(filter kernels/cuda/kern_cuda_host.c,$(wildcard kernels/cuda/*.c)),$(wildcard kernels/cuda/*_stub.c))
+floor_src = $(filter-out $(feature_files) $(stub_files),$(wildcard common/$1/*.c)) $(filter common/$1/%,$(picked))
+
+o = $(patsubst %.c,$(B)/%.o,$1)
+libkern := $(B)/libkern.a
+floor_libs := $(foreach f,$(floors),$(B)/lib$f.a)
+# Upper floors first: a floor uses only what stands to its right.
+link_order := $(B)/libexpert.a $(B)/libcluster.a $(B)/libmodel.a $(B)/liblink.a $(B)/libloop.a $(B)/libwire.a $(B)/libbase.a $(libkern)
+
+unit_src := $(wildcard tests/unit/*.c)
+kern_test_src := $(wildcard tests/kern/*.c)
+fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
+unit_bin := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(unit_src))
+kern_bin := $(patsubst tests/kern/%.c,$(B)/tests/kern/%,$(kern_test_src))
+fuzz_bin := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(fuzz_src))
+prog_bin := $(addprefix $(B)/bin/,$(programs))
+
+.PHONY: all help check check-unit check-e2e check-gpu lint install uninstall clean tests features
+.DEFAULT_GOAL := all
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+all: features $(prog_bin) $(if $(filter release,$(config)),bin-links)
+tests: $(unit_bin) $(kern_bin) $(fuzz_bin)
+
+help:
+	@echo 'make                 build the programs into $(B)/bin (and bin/)'
+	@echo 'make check           build and run every test this machine can run'
+	@echo 'make check-unit      unit and kernel tests only'
+	@echo 'make check-e2e       end-to-end tests (bats) only'
+	@echo 'make check-gpu       the CUDA kernels against the reference, on a GPU'
+	@echo 'make lint            manuals, names, sizes, floors, headers'
+	@echo 'make install         DESTDIR=$(DESTDIR) PREFIX=$(PREFIX)'
+	@echo 'make uninstall       remove what install put there'
+	@echo 'make features        say which optional parts this build has'
+	@echo 'make clean           remove build/'
+	@echo
+	@echo 'BUILD=release|debug|asan|tsan  CC=gcc|clang'
+	@echo 'WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= auto|yes|no'
+
+# ---- features: probed by compile and link -------------------------------------
+# $(call probe,NAME,code,compile command prefix,libs): yes or no on stdout
+define probe_sh
+probe() { \
+	want=$$1; name=$$2; hint=$$3; shift 3; \
+	if [ "$$want" = no ]; then echo "HAVE_$$name := no"; echo "$$name: left out (WITH_$$name=no)." >&3; return; fi; \
+	if "$$@" >$(B)/probe.log 2>&1; then echo "HAVE_$$name := yes"; echo "$$name: found, built in." >&3; \
+	elif [ "$$want" = yes ]; then echo "$$name: WITH_$$name=yes, but a test program does not build:" >&2; cat $(B)/probe.log >&2; exit 1; \
+	else echo "HAVE_$$name := no"; echo "$$name: not found ($$hint); a stub takes its place." >&3; fi; }
+endef
+
+$(B)/features.mk: Makefile
+	@mkdir -p $(B)
+	@$(probe_sh); exec 3>$(B)/features.txt; set -e; { \
+	printf '#include <cuda_runtime.h>\n__global__ void k(int*p){*p=1;}\nint main(void){int n;return cudaGetDeviceCount(&n)==cudaErrorInvalidValue;}\n' >$(B)/p_cuda.cu; \
+	probe $(WITH_CUDA) CUDA 'the CUDA Toolkit brings nvcc' $(NVCC) -o $(B)/p_cuda $(B)/p_cuda.cu; \
+	printf '#include <nccl.h>\nint main(void){int v;return ncclGetVersion(&v)!=0&&v==0;}\n' >$(B)/p_nccl.cu; \
+	probe $(WITH_NCCL) NCCL 'package libnccl-dev' $(NVCC) -o $(B)/p_nccl $(B)/p_nccl.cu -lnccl; \
+	printf '#include <infiniband/verbs.h>\n#include <rdma/rdma_cma.h>\nint main(void){return ibv_fork_init()==-1&&rdma_create_event_channel()==0;}\n' >$(B)/p_verbs.c; \
+	probe $(WITH_VERBS) VERBS 'packages libibverbs-dev and librdmacm-dev' $(CC) -o $(B)/p_verbs $(B)/p_verbs.c -libverbs -lrdmacm; \
+	printf '#include <zstd.h>\nint main(void){return ZSTD_versionNumber()==0;}\n' >$(B)/p_zstd.c; \
+	probe $(WITH_ZSTD) ZSTD 'package libzstd-dev' $(CC) -o $(B)/p_zstd $(B)/p_zstd.c -lzstd; \
+	} >$@.tmp
+	@cat $(B)/features.txt; mv $@.tmp $@
+
+lower = $(subst A,a,$(subst B,b,$(subst C,c,$(subst D,d,$(subst E,e,$(subst L,l,$(subst N,n,$(subst R,r,$(subst S,s,$(subst T,t,$(subst U,u,$(subst V,v,$(subst Z,z,$1)))))))))))))
+feature_words := $(foreach f,CUDA NCCL VERBS ZSTD,$(if $(filter yes,$(HAVE_$f)),+,-)$(call lower,$f))
+FEATURE_LIBS := $(if $(filter yes,$(HAVE_ZSTD)),-lzstd) $(if $(filter yes,$(HAVE_CUDA)),-L$(dir $(shell command -v $(NVCC)))../lib64 -lcudart_static -lstdc++)
+FEATURE_CFLAGS :=
+
+features: $(B)/features.mk
+	@cat $(B)/features.txt
+
+# ---- compile ------------------------------------------------------------------
+$(B)/%.o: %.c $(B)/features.mk
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(CFLAGS_$(notdir $*)) -MMD -MP -c -o $@ $<
+
+# Instruction-set variants: one file each, the flags by its name.
+CFLAGS_kern_avx2 := -mavx2 -mfma -mf16c -O3
+CFLAGS_kern_avx512bf16 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mf16c -O3
+CFLAGS_cli = -DMOE_VERSION='"$(VERSION)"' -DMOE_FEATURES='" wire/1 $(strip $(feature_words))"'
+
+nvcc_arch := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a)
+$(B)/%.cu.o: %.cu $(B)/features.mk
+	@mkdir -p $(@D)
+	$(NVCC) -O3 -lineinfo -std=c++17 -Xcompiler -fPIC,-Wall -Ikernels -Ikernels/cuda $(nvcc_arch) -MMD -MF $(@:.o=.d) -c -o $@ $<
+
+define floor_rule
+$(B)/lib$1.a: $(call o,$(call floor_src,$1))
+	@rm -f $$@; ar rcs $$@ $$(filter %.o,$$^)
+endef
+$(foreach f,$(floors),$(eval $(call floor_rule,$f)))
+$(libkern): $(call o,$(kern_src)) $(patsubst %,$(B)/%.o,$(cuda_src))
+	@rm -f $@; ar rcs $@ $(filter %.o,$^)
+
+define program_rule
+$(B)/bin/$1: $(call o,$(wildcard src/$1/*.c)) $(link_order)
+	@mkdir -p $$(@D)
+	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)
+endef
+$(foreach p,$(programs),$(eval $(call program_rule,$p)))
+
+$(B)/tests/%: $(B)/tests/%.o $(link_order)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+$(B)/tests/%.o: ALL_CFLAGS += -Itests/lib
+
+.PHONY: bin-links
+bin-links: $(prog_bin)
+	@for p in $(programs); do cmp -s $(B)/bin/$$p bin/$$p || { cp $(B)/bin/$$p bin/.$$p.new && mv bin/.$$p.new bin/$$p; }; done
+
+# ---- tests --------------------------------------------------------------------
+check: all tests
+	@BUILD=$(BUILD) MOE_BUILD=$(B) tests/run --built
+check-unit: tests
+	@MOE_BUILD=$(B) tests/run --built unit
+check-e2e: all tests
+	@MOE_BUILD=$(B) tests/run --built e2e
+check-gpu: all tests
+	@MOE_BUILD=$(B) MOE_REQUIRE=cuda tests/run --built gpu
+lint: all
+	@MOE_BUILD=$(B) tests/run --built lint
+
+# ---- install ------------------------------------------------------------------
+man1 := $(wildcard man/*.1)
+man5 := $(wildcard man/*.5)
+man7 := $(wildcard man/*.7)
+man8 := $(wildcard man/*.8)
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/moe/models
+	install -m 755 $(prog_bin) $(scripts) $(DESTDIR)$(PREFIX)/bin
+	cp -r models/tales $(DESTDIR)$(PREFIX)/share/moe/models/
+	for s in 1 5 7 8; do for m in man/*.$$s; do [ -e "$$m" ] || continue; \
+		install -D -m 644 "$$m" $(DESTDIR)$(PREFIX)/share/man/man$$s/$$(basename "$$m"); done; done
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(programs) $(notdir $(scripts)))
+	rm -rf $(DESTDIR)$(PREFIX)/share/moe
+	for s in 1 5 7 8; do for m in man/*.$$s; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$$s/$$(basename "$$m"); done; done
+clean:
+	rm -rf build $(addprefix bin/,$(programs))
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
