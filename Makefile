@@ -17,6 +17,10 @@ WITH_NCCL ?= auto
 WITH_VERBS ?= auto
 WITH_ZSTD ?= auto
 
+# Terse by default; V=1 shows the commands.
+Q := $(if $(V),,@)
+say = @$(if $(V),:,printf '  %-5s %s\n' '$1' '$(patsubst build/%,%,$2)')
+
 # ---- configuration name and flags -------------------------------------------
 ifeq ($(origin CC),default)
 CC := gcc
@@ -138,7 +142,8 @@ features: $(B)/features.mk
 # ---- compile ------------------------------------------------------------------
 $(B)/%.o: %.c $(B)/features.mk
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(CFLAGS_$(notdir $*)) -MMD -MP -c -o $@ $<
+	$(call say,CC,$@)
+	$Q$(CC) $(ALL_CFLAGS) $(CFLAGS_$(notdir $*)) -MMD -MP -c -o $@ $<
 
 # Instruction-set variants: one file each, the flags by its name.
 CFLAGS_kern_avx2 := -mavx2 -mfma -mf16c -O3
@@ -148,26 +153,29 @@ CFLAGS_cli = -DMOE_VERSION='"$(VERSION)"' -DMOE_FEATURES='" wire/1 $(strip $(fea
 nvcc_arch := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a)
 $(B)/%.cu.o: %.cu $(B)/features.mk
 	@mkdir -p $(@D)
-	$(NVCC) -O3 -lineinfo -std=c++17 -Xcompiler -fPIC,-Wall -Ikernels -Ikernels/cuda $(nvcc_arch) -MMD -MF $(@:.o=.d) -c -o $@ $<
+	$(call say,NVCC,$@)
+	$Q$(NVCC) -O3 -lineinfo -std=c++17 -Xcompiler -fPIC,-Wall -Ikernels -Ikernels/cuda $(nvcc_arch) -MMD -MF $(@:.o=.d) -c -o $@ $<
 
 define floor_rule
 $(B)/lib$1.a: $(call o,$(call floor_src,$1))
-	@rm -f $$@; ar rcs $$@ $$(filter %.o,$$^)
+	$$Qrm -f $$@; ar rcs $$@ $$(filter %.o,$$^)
 endef
 $(foreach f,$(floors),$(eval $(call floor_rule,$f)))
 $(libkern): $(call o,$(kern_src)) $(patsubst %,$(B)/%.o,$(cuda_src))
-	@rm -f $@; ar rcs $@ $(filter %.o,$^)
+	$Qrm -f $@; ar rcs $@ $(filter %.o,$^)
 
 define program_rule
 $(B)/bin/$1: $(call o,$(wildcard src/$1/*.c)) $(link_order)
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)
+	$$(call say,LD,$$@)
+	$$Q$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)
 endef
 $(foreach p,$(programs),$(eval $(call program_rule,$p)))
 
 $(B)/tests/%: $(B)/tests/%.o $(link_order)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
+	$(call say,LD,$@)
+	$Q$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/lib
 
 .PHONY: bin-links
