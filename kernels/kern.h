@@ -54,8 +54,12 @@ struct kern_opt {
 };
 
 #define KERN_WHY	256
-/* 0; or -1 with a sentence in why: EXIT 69 material (not in this build or on
- * this machine), the only way kernels report a failure. */
+/*
+ * 0; or -1 with a sentence in why: EXIT 69 material (not in this build or on
+ * this machine), the only way kernels report a failure.  Backend "cuda" has
+ * the weights and the expert FFN only (kern_mem_*, kern_mat_bytes, kern_mat_pack,
+ * kern_expert_pack, kern_ffn); every other operation on it aborts.
+ */
 int	kern_open(struct kern **k_p, const struct kern_opt *opt,
 	    char why[KERN_WHY]);
 void	kern_close(struct kern *k);
@@ -65,6 +69,16 @@ enum kern_dtype kern_act(const struct kern *k);
 int	kern_threads(const struct kern *k);
 /* Every isa that this machine can run, best first, NULL-terminated. */
 const char *const *kern_isas(void);
+
+/*
+ * Memory for kern_mat.data where this kern can use it: 64-byte aligned, zero.
+ * cpu: mapped from the kernel, huge pages from 2 MiB up; any other memory of
+ * the process serves as well.  cuda: device memory, and nothing else will do;
+ * kern_mat_pack copies from host memory into it.  NULL when there is no room.
+ * Thread-safe; free it before the kern is closed.
+ */
+void	*kern_mem_alloc(const struct kern *k, size_t bytes);
+void	kern_mem_free(const struct kern *k, void *p, size_t bytes);
 
 /* ---- weights ---------------------------------------------------------- */
 
@@ -250,7 +264,7 @@ enum kern_route_rule {		/* spec: shared rules R1..R7 */
 
 /* Choose k of n experts for each of m rows of logits.  ids in rank order
  * (largest first, ties to the lowest id).  Returns 0, or -1 when a row holds a
- * NaN (*bad_row says which): the caller fails that request. */
+ * NaN or +infinity (*bad_row says which): the caller fails that request. */
 struct kern_route {
 	enum kern_route_rule rule;
 	const float *logits;	/* [m][n] */
