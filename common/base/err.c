@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Texts quote names from files and peers: what would break the line or talk
+ * to the terminal becomes a question mark. */
+static void
+printable(char *s)
+{
+	for (; *s != '\0'; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
 int
 err_set(struct err *e, int code, const char *fmt, ...)
 {
@@ -17,6 +27,7 @@ err_set(struct err *e, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(e->text, sizeof(e->text), fmt, ap);
 	va_end(ap);
+	printable(e->text);
 	return -1;
 }
 
@@ -34,6 +45,7 @@ err_sys(struct err *e, int code, int errnum, const char *fmt, ...)
 	va_end(ap);
 	n = strlen(e->text);
 	snprintf(e->text + n, sizeof(e->text) - n, ": %s", strerror(errnum));
+	printable(e->text);
 	return -1;
 }
 
@@ -52,6 +64,7 @@ err_ctx(struct err *e, const char *fmt, ...)
 	va_end(ap);
 	n = strlen(e->text);
 	snprintf(e->text + n, sizeof(e->text) - n, ": %s", old);
+	printable(e->text);
 	return -1;
 }
 

@@ -22,6 +22,8 @@ test_err(void)
 	EQ_STR(e.text, "file 3: tensor x", "context goes in front");
 	EQ_INT(e.code, ERR_DATA, "and keeps the code");
 	OK(err_set(NULL, 1, "x") == -1, "a NULL err is allowed");
+	err_set(&e, ERR_DATA, "tensor %s", "a\nb\x1b[1m");
+	EQ_STR(e.text, "tensor a?b?[1m", "one line, no control characters");
 }
 
 static void
