@@ -58,12 +58,6 @@ uint64_t ckpt_bytes(const struct ckpt *c);	/* of all tensors */
  * has become shorter, ERR_TEMP for I/O errors, naming file and tensor. */
 int	ckpt_read(const struct ckpt *c, const struct ckpt_tensor *t,
 	    uint64_t at, size_t n, void *buf, struct err *err);
-/* Tell the kernel that these bytes will be read soon, or (done) that the page
- * cache need not keep them.  Advice only. */
-enum ckpt_advice { CKPT_SOON, CKPT_DONE };
-void	ckpt_advise(const struct ckpt *c, const struct ckpt_tensor *t,
-	    uint64_t at, uint64_t n, enum ckpt_advice advice);
-
 /* "BF16"; "?" for none.  Bits of one element; 0 for none. */
 const char *ckpt_dtype_name(enum ckpt_dtype t);
 int	ckpt_dtype_bits(enum ckpt_dtype t);
