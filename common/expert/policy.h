@@ -2,15 +2,15 @@
  * policy - what an expert server runs next: a table of functions over the same
  * micro-queues.
  *
- * A policy sees the layers that have runnable rows (policy_view), and picks one
+ * A policy sees the layers that have rows to run (policy_view) and picks one
  * layer with all its active experts, or one expert of it.  It changes nothing
  * and keeps no state: the same queues give the same pick.
  *
  *     fifo  the layer whose oldest row has waited longest
- *     wait  the same among the layers that are ripe: rows of every client that
- *           has lately been heard of are there, or batch_rows rows, or the
- *           oldest has waited hold_ns (EaaS, arXiv 2509.17863, dynamic
- *           batching)
+ *     wait  the same among the layers that are ripe: every client that has
+ *           lately been heard of has rows there, or there are batch_rows
+ *           rows, or the oldest has waited hold_ns (dynamic batching of EaaS,
+ *           arXiv 2509.17863)
  */
 #ifndef MOE_POLICY_H
 #define MOE_POLICY_H
@@ -18,11 +18,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A micro-queue with rows that can run. */
+/* A micro-queue with rows to run. */
 struct policy_queue {
 	int expert;
 	uint32_t n;		/* rows */
-	struct policy_queue *next;	/* of the same layer, in order of arrival */
+	struct policy_queue *next;	/* of the layer */
 };
 
 /* A layer with at least one of them. */
@@ -32,7 +32,7 @@ struct policy_layer {
 	uint32_t n_client;	/* different clients among them */
 	uint64_t since_ns;	/* submit time of the oldest */
 	struct policy_queue *queue;
-	struct policy_layer *next;	/* with runnable rows, no order */
+	struct policy_layer *next;	/* in no order */
 };
 
 struct policy_view {
@@ -50,12 +50,12 @@ struct policy_pick {
 
 struct policy {
 	const char *name;
-	/* true: *pick is to be run now.  false: look again at *next_ns. */
+	/* true: run *pick now.  false: look again at *next_ns. */
 	bool (*pick)(const struct policy_view *v, struct policy_pick *pick,
 	    uint64_t *next_ns);
 };
 
-#define POLICY_NAMES	"fifo|wait"	/* for CLI_ENUM; policy_at takes the index */
+#define POLICY_NAMES	"fifo|wait"	/* for CLI_ENUM: index into policy_at */
 const struct policy *policy_at(int i);
 const struct policy *policy_find(const char *name);	/* NULL: none */
 

@@ -2,13 +2,13 @@
  * resid - which experts of a model are in memory.
  *
  * Every (layer, expert) is absent (not this server's), on disk, loading,
- * resident, or leaving.  Blocks of `block` experts of a layer load and leave
- * together.  The packed weights are held once; what is resident or loading
- * never exceeds memory_bytes.
+ * here, or leaving.  Blocks of `block` neighbouring experts of a layer load and
+ * leave together.  Packed weights are held once; what is in memory or on its
+ * way there or out never exceeds memory_bytes.
  *
- * Threads: all functions belong to the engine thread.  Loader threads of its
- * own read and pack; what they have finished is published to the engine thread
- * by resid_poll, and only that changes a state.
+ * Threads: every function belongs to the engine thread.  Loader threads of
+ * resid's own read, pack and free; what they have finished is published to the
+ * engine thread by resid_poll, and only the engine thread changes a state.
  */
 #ifndef MOE_RESID_H
 #define MOE_RESID_H
@@ -19,8 +19,8 @@
 
 #include "err.h"
 #include "kern.h"
+#include "model.h"
 
-struct model;
 struct resid;
 
 enum resid_state {
@@ -28,16 +28,16 @@ enum resid_state {
 	RESID_DISK,
 	RESID_LOADING,
 	RESID_HERE,
-	RESID_LEAVING,		/* no new rows; freed when none is queued */
+	RESID_LEAVING,		/* no new rows; goes when none is queued */
 };
 
-/* Where experts come from; resid_source_of() gives that of a checkpoint.  load and
- * drop are called by several threads at once. */
+/* Where experts come from, for tests and generators. */
 struct resid_source {
 	int n_layer, n_expert;
 	size_t expert_bytes;	/* packed */
-	bool (*has)(void *arg, int layer);	/* is it a layer with experts? */
+	bool (*has)(void *arg, int layer);	/* a layer with experts? */
 	uint64_t (*file_bytes)(void *arg, int layer);	/* of one expert */
+	/* By several loader threads at once. */
 	int (*load)(void *arg, int layer, int expert, struct kern_expert *out,
 	    struct err *err);
 	void (*drop)(void *arg, struct kern_expert *x);
@@ -45,67 +45,68 @@ struct resid_source {
 };
 
 struct resid_opt {
-	struct resid_source src;
+	const struct kern *kn;	/* the experts of m, packed for kn */
+	const struct model *m;
+	const struct resid_source *src;	/* or this instead, copied */
 	uint64_t memory_bytes;	/* bound on packed weights; 0: none */
 	int block;		/* experts; 0 = 1 */
 	int threads;		/* loaders; 0 = 4 */
-	void (*wake)(void *arg);	/* by loader threads: resid_poll has news */
+	/* By loader threads: resid_poll has news.  NULL: nobody to wake. */
+	void (*wake)(void *arg);
 	void *wake_arg;
 };
 
-/* The experts of m, packed for kn.  *arg_p is to be freed by resid_store_free
- * after the resid has been closed. */
-struct resid_store;
-struct resid_source resid_source_of(const struct kern *kn,
-	    const struct model *m, struct resid_store **arg_p);
-void	resid_store_free(struct resid_store *s);
-
 struct resid *resid_open(const struct resid_opt *opt);
-/* Stops the loaders (after the expert each is at) and frees every weight. */
-void	resid_close(struct resid *r);
+/* Stops the loaders after the expert each is at, and frees every weight. */
+void	resid_close(struct resid *r);	/* NULL is fine */
 
-/* The expert is this server's from now on (absent -> disk; no effect on any
- * other state; layers without experts have none).  Loads nothing. */
+/* The expert is this server's from now on: absent becomes disk; any other state
+ * stays, and so does absent in a layer without experts.  Loads nothing. */
 void	resid_assign(struct resid *r, int layer, int expert);
-/* A list of them: "all", or comma-separated E, E-E (of every layer), L:E,
- * L:E-E, L-L:E-E.  -1: ERR_USAGE, and nothing has been assigned. */
-int	resid_assign_spec(struct resid *r, const char *spec, struct err *err);
-/* Could everything that is assigned be resident together?  -1: ERR_USAGE with
- * the bytes needed and given.  Reads nothing. */
+/* Could all that is assigned be in memory together?  -1: ERR_USAGE with the
+ * bytes needed and given.  Reads nothing. */
 int	resid_fits(const struct resid *r, struct err *err);
-
-/* Start loading every assigned block that is on disk, in order of layer, as
+/* Start to load every assigned block that is on disk, lowest layer first, as
  * far as memory_bytes allows. */
 void	resid_load_all(struct resid *r);
-/* A resident expert is not this server's any more: its block goes when no row
- * of it is queued (xeng sees to that). */
+/* The block of this expert is not this server's any more: on disk it is absent
+ * at once, in memory it leaves. */
 void	resid_leave(struct resid *r, int layer, int expert);
 
 /* Take over what the loaders have finished since the last call.  0, or -1 with
- * the first error of a load that failed: that block is on disk again. */
+ * the first error of a load that failed: its block is on disk again. */
 int	resid_poll(struct resid *r, struct err *err);
-/* Free leaving blocks none of whose experts is busy. */
+/* Send leaving experts away that are not busy (rows queued). */
 void	resid_reap(struct resid *r,
 	    bool (*busy)(void *arg, int layer, int expert), void *arg);
-/* Block until nothing is loading (for start-up without an event loop).
- * progress is called now and then on this thread; may be NULL. */
-int	resid_wait(struct resid *r,
-	    void (*progress)(uint64_t done_bytes, uint64_t total_bytes,
-	    void *arg), void *arg, struct err *err);
+bool	resid_any_leaving(const struct resid *r);
+/* Block until nothing is loading (start-up without an event loop); 0, or -1 as
+ * resid_poll.  progress (or NULL) is called on this thread now and then, and
+ * once at the end. */
+typedef void (resid_progress_fn)(uint64_t done_bytes, uint64_t total_bytes,
+	    void *arg);
+int	resid_wait(struct resid *r, resid_progress_fn *progress, void *arg,
+	    struct err *err);
 
 enum resid_state resid_state(const struct resid *r, int layer, int expert);
-/* The weights, while RESID_HERE or RESID_LEAVING; else NULL. */
+/* The weights, while here or leaving; else NULL. */
 const struct kern_expert *resid_get(const struct resid *r, int layer,
 	    int expert);
+/* Counts changes of any state, from 0. */
+uint64_t resid_version(const struct resid *r);
 
 struct resid_count {
 	uint32_t assigned, here, loading;	/* experts */
-	uint64_t here_bytes, loading_bytes;	/* packed */
-	uint64_t read_bytes, total_bytes;	/* of files: progress of all loads */
-	uint64_t version;	/* + 1 whenever the resident set has changed */
+	uint64_t assigned_bytes, here_bytes;	/* packed */
+	uint64_t read_bytes, total_bytes;	/* of files, all loads */
 };
 void	resid_count(const struct resid *r, struct resid_count *out);
 int	resid_n_layer(const struct resid *r);
 int	resid_n_expert(const struct resid *r);
+
+/* Assign a list (resid_spec.c): "all", or parts with commas between: E or E-E
+ * (of every layer), L:E, L:E-E, L-L:E-E.  -1: ERR_USAGE with the part and the
+ * range that it may have; then nothing has been assigned. */
+int	resid_spec(struct resid *r, const char *spec, struct err *err);
 
 #endif

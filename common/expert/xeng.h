@@ -33,7 +33,7 @@ struct policy;
 
 struct xeng_route {
 	struct slot_route r;	/* filled by the caller before xeng_submit */
-	struct xeng_route *next;	/* the rest is the engine's */
+	struct xeng_route *next;	/* this and below: the engine's */
 	struct xeng_job *job;
 };
 
@@ -47,8 +47,8 @@ struct xeng_job {
 	/* The caller's, constant while the job is queued. */
 	int layer;
 	uint32_t n_row, n_route;	/* 1 or more each */
-	const void *in;		/* row i at in + i * in_stride; `act` values.  May
-				 * be a peer's memory that changes under us */
+	const void *in;		/* row i at in + i * in_stride, `act` values; a
+				 * peer may change them meanwhile */
 	size_t in_stride;	/* bytes */
 	void *out;		/* answer of route j at out + j * out_stride */
 	size_t out_stride;
@@ -69,15 +69,15 @@ struct xeng_job {
 
 struct xeng_opt {
 	struct kern *kn;
-	struct resid *resid;	/* whose experts; polled by xeng_step */
+	struct resid *resid;	/* whose experts; its owner calls resid_poll */
 	int hidden, inter;
 	enum kern_glu glu;
 	const struct policy *policy;	/* policy_find(); NULL: fifo */
 	uint64_t hold_ns;	/* wait: longest that a row waits for company */
-	uint32_t batch_rows;	/* wait: this many rows are enough; 0: no limit */
+	uint32_t batch_rows;	/* wait: so many rows are enough; 0: no limit */
 	uint32_t pass_rows;	/* most rows of one pass; 0 = 4096 */
-	uint32_t cold_rows;	/* most routes that wait for experts being loaded;
-				 * more are answered SLOT_COLD; 0: all of them */
+	uint32_t cold_rows;	/* most routes that may wait for experts being
+				 * loaded; jobs beyond it are SLOT_COLD */
 };
 
 struct xeng *xeng_open(const struct xeng_opt *opt);
@@ -102,8 +102,9 @@ void	xeng_job_free(struct xeng_job *job);
  * Queue a job whose routes are filled in.  SLOT_OK: it is queued, and done will
  * be called by a later xeng_step.  Anything else: not queued, done is not
  * called, and xeng_why has a sentence: SLOT_BAD (layer, row or expert out of
- * range, no rows, no routes, more than 65536 rows), SLOT_NOT_HERE (an
- * expert that is not assigned to this server), SLOT_COLD (see cold_rows).
+ * range, no rows, no routes, more than 65536 rows), SLOT_NOT_HERE (an expert
+ * that is not assigned to this server), SLOT_COLD (cold_rows would be exceeded,
+ * or nobody is loading the expert).
  */
 enum slot_status xeng_submit(struct xeng *x, struct xeng_job *job);
 const char *xeng_why(const struct xeng *x);
@@ -111,8 +112,8 @@ const char *xeng_why(const struct xeng *x);
 /*
  * Do one pick, if there is one to do now: true when something was done (call
  * again).  false: nothing to do before *next_ns (UINT64_MAX: until something is
- * submitted or resid's wake is called).  now_ns is the caller's clock, the one
- * of submit_ns and deadline_ns.
+ * submitted or resid_poll has taken something over).  now_ns is on the clock of
+ * submit_ns and deadline_ns, which is the caller's.
  */
 bool	xeng_step(struct xeng *x, uint64_t now_ns, uint64_t *next_ns);
 
