@@ -25,7 +25,7 @@ struct resid {
 	uint32_t n_state[RESID_LEAVING + 1];
 };
 
-/* ---- the checkpoint as a source ---------------------------------------------- */
+/* ---- the checkpoint as a source ------------------------------------------ */
 
 static bool
 store_has(void *arg, int layer)
@@ -75,7 +75,7 @@ use_store(struct resid *r)
 	r->src.arg = r;
 }
 
-/* ---- opening ------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------- */
 
 struct resid *
 resid_open(const struct resid_opt *opt)
@@ -127,7 +127,7 @@ resid_close(struct resid *r)
 	mem_free(r);
 }
 
-/* ---- states -------------------------------------------------------------------- */
+/* ---- states -------------------------------------------------------------- */
 
 static void
 set_state(struct resid *r, int layer, int expert, enum resid_state state)
@@ -229,7 +229,7 @@ resid_count(const struct resid *r, struct resid_count *out)
 	out->total_bytes = r->total_bytes;
 }
 
-/* ---- coming ---------------------------------------------------------------------- */
+/* ---- coming -------------------------------------------------------------- */
 
 /* First expert of the block that holds `expert`, and one past its last. */
 static int
@@ -290,7 +290,7 @@ resid_load_all(struct resid *r)
 				return;
 }
 
-/* ---- going ------------------------------------------------------------------------ */
+/* ---- going --------------------------------------------------------------- */
 
 void
 resid_leave(struct resid *r, int layer, int expert)
@@ -340,7 +340,7 @@ resid_reap(struct resid *r, bool (*busy)(void *arg, int layer, int expert),
 	}
 }
 
-/* ---- the hand-over ------------------------------------------------------------------ */
+/* ---- the hand-over ------------------------------------------------------- */
 
 static void
 take_item(struct resid *r, const struct resid_item *it)

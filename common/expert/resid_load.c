@@ -21,7 +21,7 @@ struct resid_load {
 	pthread_t *thread;
 	void (*wake)(void *arg);
 	void *wake_arg;
-	atomic_bool stop;	/* set under mu; read without it between experts */
+	atomic_bool stop;	/* set under mu, read without it too */
 	atomic_uint n_done;	/* items in done, so that take needs no lock */
 	atomic_ullong bytes;
 

@@ -58,7 +58,7 @@ xeng_close(struct xeng *x)
 	mem_free(x);
 }
 
-/* ---- clients ------------------------------------------------------------ */
+/* ---- clients ------------------------------------------------------------- */
 
 static void
 grow_clients(struct xeng *x)
@@ -154,7 +154,7 @@ xeng_client_down(struct xeng *x, int client)
 	}
 }
 
-/* ---- queues --------------------------------------------------------------- */
+/* ---- queues -------------------------------------------------------------- */
 
 void
 xeng_layer_more(struct xeng *x, struct xlayer *l, const struct xeng_job *job)
@@ -271,7 +271,8 @@ push(struct xeng *x, struct xeng_route *r)
 	q->p.n++;
 	/* A cold queue stays one until xeng_step has seen that its expert is
 	 * here, so that its rows keep their order. */
-	if (q->cold || resid_get(x->opt.resid, job->layer, r->r.expert) == NULL) {
+	if (q->cold ||
+	    resid_get(x->opt.resid, job->layer, r->r.expert) == NULL) {
 		push_cold(x, q, job);
 		return;
 	}
@@ -280,7 +281,7 @@ push(struct xeng *x, struct xeng_route *r)
 		xeng_activate(q);
 }
 
-/* ---- receptor ------------------------------------------------------------- */
+/* ---- receptor ------------------------------------------------------------ */
 
 __attribute__((format(printf, 2, 3))) static void
 set_why(struct xeng *x, const char *fmt, ...)

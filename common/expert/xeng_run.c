@@ -27,7 +27,7 @@ xeng_pass_free(struct xeng_pass *p)
 	mem_free(p->scale);
 }
 
-/* ---- finishing ------------------------------------------------------------ */
+/* ---- finishing ----------------------------------------------------------- */
 
 /* A route needs no more work. */
 static void
@@ -68,7 +68,7 @@ given_up(struct xeng_job *job, uint64_t now_ns)
 	return job->status != SLOT_OK;
 }
 
-/* ---- experts that come and go ---------------------------------------------- */
+/* ---- experts that come and go -------------------------------------------- */
 
 /* The expert of a cold queue is here: its rows can run. */
 static void
@@ -145,7 +145,7 @@ is_busy(void *arg, int layer, int expert)
 	return l->q != NULL && l->q[expert].p.n != 0;
 }
 
-/* ---- the executor ----------------------------------------------------------- */
+/* ---- the executor -------------------------------------------------------- */
 
 static void
 add_row(struct xeng_pass *p, struct xeng_route *r)
