@@ -1,0 +1,82 @@
+/* at_call - what at_disp.c (routes and flights) and at_server.c (servers and
+ * calls to them) share. */
+#ifndef MOE_AT_CALL_H
+#define MOE_AT_CALL_H
+
+#include "at_disp.h"
+#include "hold.h"
+#include "map.h"
+#include "mem.h"
+
+/* One request to one server: some routes of one flight. */
+struct at_call {
+	struct at_flight *flight;
+	struct at_server *server;
+	uint32_t n, cap;
+	uint32_t *route;	/* indices into the flight's routes, ascending */
+	bool replay;
+	uint64_t sent_ns, deadline_ns;
+	struct at_call *next;
+};
+
+struct at_server {
+	struct at_disp *d;
+	int index;		/* in the map */
+	char *name;
+	struct link_pair *pair;
+	bool up, draining;
+	bool knows_hold;	/* hold is what the server said */
+	struct hold hold;
+	uint32_t max_route;	/* of a call */
+	struct at_call *queue, **queue_tail;	/* not sent yet */
+	struct at_call *out;	/* sent, at most the ring's depth */
+	struct at_call *open;	/* being filled by at_disp */
+	double rtt_ns, rtt_var_ns;	/* of calls, smoothed; 0: none yet */
+	int load;		/* cost given to it in the current assignment */
+};
+
+struct at_disp {
+	struct at_disp_opt o;
+	int k;			/* top_k */
+	size_t row_bytes;
+	struct at_server *server;
+	int n_server, turn;
+	struct at_call *spare;
+	struct at_flight *stalled;	/* flights with homeless routes */
+	uint64_t next_req;
+	uint64_t retry_ns;	/* when stalled flights are tried again */
+	int *to;		/* [n_expert] server of each expert, scratch */
+	int *rows;		/* [n_expert] rows of each expert, scratch */
+	uint32_t *pick;		/* routes being assigned, scratch */
+	size_t cap_pick;
+	struct at_disp_stat stat;
+};
+
+/* ---- at_server.c ---- */
+int	at_server_open(struct at_server *s, struct at_disp *d, int index,
+	    struct err *err);
+void	at_server_close(struct at_server *s);
+/* May rows of this expert be sent to s now? */
+bool	at_server_has(const struct at_server *s, int layer, int expert);
+/* Append a route to the call being filled; at_server_flush queues it. */
+void	at_server_add(struct at_server *s, struct at_flight *f, uint32_t route,
+	    bool replay);
+void	at_server_flush(struct at_server *s);
+/* Send what is queued as far as slots are free. */
+void	at_server_pump(struct at_server *s);
+/* Break the pair if a call's deadline has passed. */
+void	at_server_check(struct at_server *s, uint64_t now_ns);
+/* Earliest deadline of its calls; UINT64_MAX. */
+uint64_t at_server_due(const struct at_server *s);
+void	at_server_event(struct at_server *s, const struct link_event *ev);
+
+/* ---- at_disp.c ---- */
+/* The routes of a call could not be answered by its server: find others a
+ * little later, or at once after at_disp_news.  Frees the call. */
+void	at_disp_again(struct at_disp *d, struct at_call *c);
+void	at_call_free(struct at_disp *d, struct at_call *c);
+struct at_call *at_call_new(struct at_disp *d);
+/* News of a server: stalled flights may go on. */
+void	at_disp_news(struct at_disp *d);
+
+#endif

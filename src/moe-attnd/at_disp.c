@@ -1,0 +1,431 @@
+/* at_disp - see at_disp.h: flights and where their routes go. */
+#include "at_disp.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "at_call.h"
+#include "clock.h"
+#include "log.h"
+
+/* An active expert costs its server as much as this many rows do: reading its
+ * weights outweighs the arithmetic of a few rows. */
+#define EXPERT_COST	8
+/* How often flights that no server can take are tried again without news. */
+#define RETRY_NS	20000000u
+
+void
+at_disp_ring(const struct model_cfg *cfg, enum kern_dtype act,
+    uint32_t *slot_bytes, uint32_t *depth)
+{
+	size_t row = kern_dtype_bytes(act, (size_t)cfg->hidden);
+	size_t want = (row + sizeof(struct slot_route)) * 128 + SLOT_BODY;
+	uint32_t b = 64u << 10;
+
+	while (b < want && b < (8u << 20))
+		b *= 2;
+	*slot_bytes = b;
+	*depth = 4;
+}
+
+int
+at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
+    struct err *err)
+{
+	struct at_disp *d = mem_zalloc(sizeof(*d));
+	int n = o->map != NULL ? map_n_server(o->map) : 0, i;
+
+	BUG_ON((o->map == NULL) == (o->xeng == NULL));
+	d->o = *o;
+	d->k = o->cfg->top_k;
+	d->row_bytes = kern_dtype_bytes(o->act, (size_t)o->cfg->hidden);
+	d->to = mem_calloc((size_t)o->cfg->n_expert, sizeof(*d->to));
+	d->rows = mem_calloc((size_t)o->cfg->n_expert, sizeof(*d->rows));
+	d->next_req = 1;
+	d->retry_ns = UINT64_MAX;
+	d->server = mem_calloc((size_t)n, sizeof(*d->server));
+	for (i = 0; i < n; i++) {
+		d->n_server = i + 1;
+		if (at_server_open(&d->server[i], d, i, err) != 0) {
+			at_disp_close(d);
+			return -1;
+		}
+	}
+	*out = d;
+	return 0;
+}
+
+void
+at_disp_close(struct at_disp *d)
+{
+	struct at_call *c;
+	int i;
+
+	if (d == NULL)
+		return;
+	for (i = 0; i < d->n_server; i++)
+		at_server_close(&d->server[i]);
+	while ((c = d->spare) != NULL) {
+		d->spare = c->next;
+		mem_free(c->route);
+		mem_free(c);
+	}
+	mem_free(d->server);
+	mem_free(d->to);
+	mem_free(d->rows);
+	mem_free(d->pick);
+	mem_free(d);
+}
+
+/* ---- calls and flights ---- */
+
+struct at_call *
+at_call_new(struct at_disp *d)
+{
+	struct at_call *c = d->spare;
+
+	if (c == NULL)
+		return mem_zalloc(sizeof(*c));
+	d->spare = c->next;
+	c->next = NULL;
+	c->n = 0;
+	return c;
+}
+
+void
+at_call_free(struct at_disp *d, struct at_call *c)
+{
+	c->next = d->spare;
+	d->spare = c;
+}
+
+void
+at_flight_room(struct at_flight *f, const struct at_disp *d, int n)
+{
+	size_t routes;
+
+	if (n <= f->cap_row)
+		return;
+	BUG_ON(f->left != 0);
+	f->cap_row = n + n / 4 + 4;
+	routes = (size_t)f->cap_row * (size_t)d->k;
+	mem_free(f->ans);
+	mem_free(f->dead);
+	mem_free(f->buf);
+	mem_free(f->homeless);
+	f->ans = mem_calloc(routes, sizeof(*f->ans));
+	f->dead = mem_calloc((size_t)f->cap_row, sizeof(*f->dead));
+	f->buf = mem_aligned(64, routes * d->row_bytes);
+	f->homeless = mem_calloc(routes, sizeof(*f->homeless));
+}
+
+void
+at_flight_free(struct at_flight *f)
+{
+	mem_free(f->ans);
+	mem_free(f->dead);
+	mem_free(f->buf);
+	mem_free(f->homeless);
+	xeng_job_free(&f->job);
+}
+
+/* ---- choosing servers ---- */
+
+/* The server with the least load that may be asked for this expert; -1. */
+static int
+choose(struct at_disp *d, int layer, int expert)
+{
+	const uint16_t *list;
+	int n = map_replicas(d->o.map, layer, expert, &list), best = -1, i, s;
+
+	for (i = 0; i < n; i++) {
+		s = list[(i + d->turn) % n];
+		if (at_server_has(&d->server[s], layer, expert) &&
+		    (best < 0 || d->server[s].load < d->server[best].load))
+			best = s;
+	}
+	if (best >= 0)
+		return best;
+	/* The map may be behind: ask whoever says that it has the expert. */
+	for (s = 0; s < d->n_server; s++)
+		if (d->server[s].knows_hold &&
+		    at_server_has(&d->server[s], layer, expert) &&
+		    (best < 0 || d->server[s].load < d->server[best].load))
+			best = s;
+	return best;
+}
+
+static void
+stall(struct at_disp *d, struct at_flight *f, uint32_t route)
+{
+	if (f->n_homeless == 0) {
+		f->next = d->stalled;
+		d->stalled = f;
+		if (f->homeless_ns == 0)
+			f->homeless_ns = clock_ns();
+	}
+	f->homeless[f->n_homeless++] = route;
+	d->retry_ns = clock_ns() + RETRY_NS;
+}
+
+/* Copy a flight's list to d->pick: assign may write to the original. */
+static void
+pick(struct at_disp *d, const uint32_t *route, size_t n)
+{
+	mem_grow((void **)&d->pick, &d->cap_pick, n, sizeof(*d->pick));
+	memcpy(d->pick, route, n * sizeof(*d->pick));
+}
+
+/* Give every route of route[0..n) (ascending) to a server, or stall it. */
+static void
+assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
+    bool replay)
+{
+	int i, e, s;
+
+	for (s = 0; s < d->n_server; s++)
+		d->server[s].load = 0;
+	memset(d->rows, 0, (size_t)d->o.cfg->n_expert * sizeof(*d->rows));
+	for (i = 0; i < n; i++)
+		d->rows[f->id[route[i]]]++;
+	d->turn++;
+	for (e = 0; e < d->o.cfg->n_expert; e++) {
+		if (d->rows[e] == 0)
+			continue;
+		d->to[e] = s = choose(d, f->layer, e);
+		if (s >= 0)
+			d->server[s].load += EXPERT_COST + d->rows[e];
+	}
+	for (i = 0; i < n; i++) {
+		s = d->to[f->id[route[i]]];
+		if (s >= 0)
+			at_server_add(&d->server[s], f, route[i], replay);
+		else
+			stall(d, f, route[i]);
+	}
+	for (i = 0; i < d->n_server; i++) {
+		s = (i + d->turn) % d->n_server;	/* no two clients in step */
+		at_server_flush(&d->server[s]);
+		at_server_pump(&d->server[s]);
+	}
+}
+
+void
+at_disp_again(struct at_disp *d, struct at_call *c)
+{
+	uint32_t i;
+
+	/* Through the stalled list, not at once: the caller is walking a
+	 * server's lists. */
+	for (i = 0; i < c->n; i++)
+		stall(d, c->flight, c->route[i]);
+	at_call_free(d, c);
+}
+
+void
+at_disp_news(struct at_disp *d)
+{
+	d->retry_ns = 0;
+}
+
+/* No server came in time: these routes count as zero and their rows are dead. */
+static void
+give_up(struct at_disp *d, struct at_flight *f)
+{
+	int i;
+
+	log_error("layer %d: no server has expert %d", f->layer,
+	    f->id[f->homeless[0]]);
+	for (i = 0; i < f->n_homeless; i++) {
+		f->ans[f->homeless[i]] = NULL;
+		f->dead[f->homeless[i] / (uint32_t)d->k] = true;
+	}
+	f->left -= f->n_homeless;
+	d->stat.given_up += (uint64_t)f->n_homeless;
+	f->n_homeless = 0;
+}
+
+static int
+by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+retry(struct at_disp *d, uint64_t now_ns)
+{
+	struct at_flight *f = d->stalled, *next;
+	int n;
+
+	d->stalled = NULL;
+	d->retry_ns = UINT64_MAX;
+	for (; f != NULL; f = next) {
+		next = f->next;
+		n = f->n_homeless;
+		if (now_ns - f->homeless_ns > d->o.stall_ns &&
+		    now_ns > f->homeless_ns) {
+			give_up(d, f);
+			continue;
+		}
+		pick(d, f->homeless, (size_t)n);
+		qsort(d->pick, (size_t)n, sizeof(*d->pick), by_number);
+		f->n_homeless = 0;
+		assign(d, f, d->pick, n, true);
+		if (f->n_homeless == 0)
+			f->homeless_ns = 0;
+	}
+}
+
+/* ---- sending ---- */
+
+static void
+local_done(struct xeng_job *job, enum slot_status status)
+{
+	struct at_flight *f = job->user;
+	uint32_t i;
+
+	for (i = 0; i < job->n_route; i++) {
+		/* The routes of dead rows were left out. */
+		uint32_t route = f->homeless[i];
+
+		f->ans[route] = status == SLOT_OK ?
+		    (const char *)job->out + (size_t)i * job->out_stride : NULL;
+	}
+	if (status != SLOT_OK)
+		for (i = 0; i < (uint32_t)f->n_row; i++)
+			f->dead[i] = true;
+	f->left = 0;
+}
+
+static void
+send_local(struct at_disp *d, struct at_flight *f, uint32_t n)
+{
+	struct xeng_route *r = xeng_job_routes(&f->job, n);
+	struct xeng_job *j = &f->job;
+	uint32_t i, route;
+
+	for (i = 0; i < n; i++) {
+		route = f->homeless[i];
+		r[i].r = (struct slot_route){
+		    (uint16_t)(route / (uint32_t)d->k),
+		    (uint16_t)f->id[route], f->w[route] };
+	}
+	j->layer = f->layer;
+	j->n_row = (uint32_t)f->n_row;
+	j->n_route = n;
+	j->in = f->xn;
+	j->in_stride = d->row_bytes;
+	j->out = f->buf;
+	j->out_stride = d->row_bytes;
+	j->weight_in = d->o.cfg->rule == KERN_ROUTE_SIGMOID_INPUT;
+	j->submit_ns = clock_ns();
+	j->deadline_ns = 0;
+	j->done = local_done;
+	j->user = f;
+	if (xeng_submit(d->o.xeng, j) != SLOT_OK)
+		BUG("local experts: %s", xeng_why(d->o.xeng));
+}
+
+void
+at_disp_send(struct at_disp *d, struct at_flight *f)
+{
+	uint32_t n = 0, i, total = (uint32_t)(f->n_row * d->k);
+
+	f->req_id = d->next_req++;
+	f->homeless_ns = 0;
+	for (i = 0; i < total; i++) {
+		f->ans[i] = NULL;
+		if (!f->dead[i / (uint32_t)d->k])
+			f->homeless[n++] = i;
+	}
+	f->left = (int)n;
+	f->n_homeless = 0;
+	if (n == 0)
+		return;
+	if (d->o.xeng != NULL) {
+		send_local(d, f, n);
+		return;
+	}
+	pick(d, f->homeless, n);
+	assign(d, f, d->pick, (int)n, false);
+}
+
+/* ---- the engine's loop ---- */
+
+bool
+at_disp_poll(struct at_disp *d, uint64_t now_ns)
+{
+	struct link_event ev;
+	uint64_t next;
+	bool any = false;
+	int i;
+
+	while (link_next(d->o.port, &ev)) {
+		struct at_server *s = link_user(ev.pair);
+
+		any = true;
+		if (s != NULL)
+			at_server_event(s, &ev);
+	}
+	for (i = 0; i < d->n_server; i++)
+		at_server_check(&d->server[i], now_ns);
+	if (d->stalled != NULL && now_ns >= d->retry_ns) {
+		retry(d, now_ns);
+		any = true;
+	}
+	if (d->o.xeng != NULL)
+		any |= xeng_step(d->o.xeng, now_ns, &next);
+	return any;
+}
+
+void
+at_disp_wait(struct at_disp *d, uint64_t until_ns)
+{
+	uint64_t due;
+	int i;
+
+	if (d->stalled != NULL && d->retry_ns < until_ns)
+		until_ns = d->retry_ns;
+	for (i = 0; i < d->n_server; i++) {
+		due = at_server_due(&d->server[i]);
+		if (due < until_ns)
+			until_ns = due;
+	}
+	link_wait(d->o.port, until_ns);
+}
+
+bool
+at_disp_covered(struct at_disp *d, char why[200])
+{
+	const struct model_cfg *c = d->o.cfg;
+	int l, e;
+
+	if (d->o.xeng != NULL)
+		return true;
+	for (l = 0; l < c->n_layer; l++) {
+		if (!c->layer[l].moe)
+			continue;
+		for (e = 0; e < c->n_expert; e++) {
+			if (choose(d, l, e) >= 0)
+				continue;
+			snprintf(why, 200, "expert %d of layer %d is on no "
+			    "server that answers", e, l);
+			return false;
+		}
+	}
+	return true;
+}
+
+void
+at_disp_stat(const struct at_disp *d, struct at_disp_stat *out)
+{
+	int i;
+
+	*out = d->stat;
+	out->up = out->down = 0;
+	for (i = 0; i < d->n_server; i++)
+		*(d->server[i].up ? &out->up : &out->down) += 1;
+}

@@ -1,0 +1,92 @@
+/*
+ * at_disp - dispatch: token rows to the experts that the gate chose, answers
+ * back, whatever happens to the servers.
+ *
+ * A *flight* is one layer's rows of one group.  Its routes are spread over the
+ * servers that hold the experts; an expert's rows of a flight stay together, so
+ * its weights are read once.  Calls that fail (link down, deadline, BUSY,
+ * DRAINING, ...) go to a replica under the same req_id; every route is counted
+ * once, because a call is forgotten before its routes are sent again.
+ *
+ * Without servers (--local) the flight is a job of an engine in this process.
+ *
+ * Engine thread only.
+ */
+#ifndef MOE_AT_DISP_H
+#define MOE_AT_DISP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "err.h"
+#include "kern.h"
+#include "link.h"
+#include "xeng.h"
+
+struct map;
+struct at_disp;
+
+struct at_disp_opt {
+	const struct model_cfg *cfg;
+	enum kern_dtype act;
+	struct link_port *port;	/* always there: it is what the engine waits on */
+	const struct map *map;	/* whose servers are dialled; NULL: local */
+	struct xeng *xeng;	/* local: not NULL */
+	uint64_t deadline_ns;	/* a call's time beyond what the server usually takes */
+	uint64_t stall_ns;	/* longest wait for any server that has an expert */
+};
+
+int	at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
+	    struct err *err);
+void	at_disp_close(struct at_disp *d);
+
+/* Ring that a front end asks for: room for ~128 routes a slot. */
+void	at_disp_ring(const struct model_cfg *cfg, enum kern_dtype act,
+	    uint32_t *slot_bytes, uint32_t *depth);
+
+struct at_flight {
+	/* set by the group before at_disp_send; constant while left > 0 */
+	int layer, n_row;
+	const void *xn;		/* [n_row][hidden] act */
+	const int32_t *id;	/* [n_row][top_k] */
+	const float *w;		/* [n_row][top_k] */
+
+	/* results, [n_row * top_k] and [n_row] */
+	const void **ans;	/* answer rows; NULL: given up */
+	bool *dead;		/* a row that lost a route; never cleared here */
+	int left;		/* routes that are out; 0: complete */
+
+	/* internal */
+	int cap_row;
+	char *buf;		/* [n_row * top_k][hidden] act */
+	uint32_t *homeless;	/* routes that no server has now */
+	int n_homeless;
+	uint64_t homeless_ns;	/* since when */
+	uint64_t req_id;
+	struct xeng_job job;
+	struct at_flight *next;
+};
+
+/* Room for n rows (before id, w, dead are used). */
+void	at_flight_room(struct at_flight *f, const struct at_disp *d, int n);
+void	at_flight_free(struct at_flight *f);
+
+/* Send the routes of all rows that are not dead. */
+void	at_disp_send(struct at_disp *d, struct at_flight *f);
+
+/* Handle what has happened; true when anything did.  Local: one pick. */
+bool	at_disp_poll(struct at_disp *d, uint64_t now_ns);
+/* Sleep until something happens, at_disp_wake, or until_ns. */
+void	at_disp_wait(struct at_disp *d, uint64_t until_ns);
+
+/* Is every expert of every layer on a server that answers?  false: why. */
+bool	at_disp_covered(struct at_disp *d, char why[200]);
+
+struct at_disp_stat {
+	uint64_t up, down;	/* servers now */
+	uint64_t calls, replays, deadline_missed, given_up;
+};
+void	at_disp_stat(const struct at_disp *d, struct at_disp_stat *out);
+
+#endif

@@ -1,0 +1,259 @@
+/* at_engine - see at_engine.h: the queues between the HTTP thread and the
+ * engine thread.  The engine thread itself is at_run.c. */
+#include "at_engine.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "at_run.h"
+#include "mem.h"
+
+struct at_seq *
+at_seq_new(const uint32_t *prompt, int n_prompt)
+{
+	struct at_seq *s = mem_zalloc(sizeof(*s));
+
+	s->prompt = mem_dup(prompt, (size_t)n_prompt * sizeof(*prompt));
+	s->n_prompt = n_prompt;
+	s->n_top = -1;
+	s->sampling.top_p = 1;
+	return s;
+}
+
+void
+at_seq_free(struct at_seq *s)
+{
+	if (s == NULL)
+		return;
+	BUG_ON(s->state != NULL);
+	mem_free(s->prompt);
+	mem_free(s);
+}
+
+/* ---- opening and closing ---- */
+
+static int
+open_parts(struct at_engine *e, struct err *err)
+{
+	const struct at_engine_opt *o = &e->o;
+	const struct model_cfg *c = model_cfg(o->m);
+	const struct at_kv_opt kv = { c->n_layer, c->n_kv_head, c->dk, c->dv,
+	    kern_act(o->kn), o->kv_bytes, o->prefix_cache };
+	const struct at_sched_opt so = { o->n_group, o->max_seq, o->step_rows,
+	    o->chunk_tok };
+	const struct at_disp_opt d = { c, kern_act(o->kn), o->port, o->map,
+	    o->xeng, o->deadline_ns, o->stall_ns };
+
+	if (at_model_load(&e->core.am, o->kn, o->m, o->ctx_tok, err) != 0 ||
+	    at_kv_open(&e->core.kv, &kv, err) != 0 ||
+	    at_disp_open(&e->core.disp, &d, err) != 0)
+		return -1;
+	at_sched_init(&e->sched, &so, e->core.kv);
+	e->core.sched = &e->sched;
+	e->core.kn = o->kn;
+	e->core.cfg = c;
+	e->logits = mem_calloc((size_t)AT_LOGIT_ROWS * (size_t)c->vocab,
+	    sizeof(float));
+	e->scratch = at_sample_scratch_new();
+	return 0;
+}
+
+int
+at_engine_open(struct at_engine **out, const struct at_engine_opt *o,
+    struct err *err)
+{
+	struct at_engine *e = mem_zalloc(sizeof(*e));
+	const struct model_cfg *c = model_cfg(o->m);
+	int i, rc;
+
+	e->o = *o;
+	e->port = o->port;
+	e->out_fd = -1;
+	pthread_mutex_init(&e->lock, NULL);
+	for (i = 0; i < o->n_group; i++)
+		e->group[i].index = i;
+	for (i = 0; i < c->gen.n_eos; i++)
+		e->eos[i] = (uint32_t)c->gen.eos[i];
+	e->info = (struct at_info){ c->vocab, o->ctx_tok, e->eos,
+	    c->gen.n_eos, o->fingerprint, { 0 } };
+	snprintf(e->info.variant, sizeof(e->info.variant), "%s",
+	    kern_variant(o->kn));
+	snprintf(e->why, sizeof(e->why), "starting");
+	if (open_parts(e, err) != 0)
+		goto fail;
+	e->out_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (e->out_fd < 0) {
+		err_sys(err, ERR_TEMP, errno, "eventfd");
+		goto fail;
+	}
+	rc = pthread_create(&e->thread, NULL, at_run, e);
+	if (rc != 0) {
+		err_sys(err, ERR_TEMP, rc, "engine thread");
+		goto fail;
+	}
+	*out = e;
+	return 0;
+fail:
+	e->thread = 0;
+	at_engine_close(e);
+	return -1;
+}
+
+void
+at_engine_close(struct at_engine *e)
+{
+	int i;
+
+	if (e == NULL)
+		return;
+	atomic_store(&e->stop, true);
+	if (e->thread != 0) {
+		link_wake(e->port);
+		pthread_join(e->thread, NULL);
+	}
+	at_disp_close(e->core.disp);
+	for (i = 0; i < AT_MAX_GROUP; i++)
+		at_group_free(&e->group[i]);
+	at_kv_close(e->core.kv);
+	at_model_free(e->core.am);
+	at_sample_scratch_free(e->scratch);
+	mem_free(e->logits);
+	VEC_FREE(&e->in);
+	VEC_FREE(&e->cancel);
+	VEC_FREE(&e->out);
+	VEC_FREE(&e->fresh);
+	if (e->out_fd >= 0)
+		close(e->out_fd);
+	pthread_mutex_destroy(&e->lock);
+	mem_free(e);
+}
+
+void
+at_engine_drain(struct at_engine *e)
+{
+	pthread_mutex_lock(&e->lock);
+	e->draining = true;
+	pthread_mutex_unlock(&e->lock);
+}
+
+bool
+at_engine_idle(struct at_engine *e)
+{
+	bool idle;
+
+	pthread_mutex_lock(&e->lock);
+	idle = e->n_held == 0;
+	pthread_mutex_unlock(&e->lock);
+	return idle;
+}
+
+/* ---- the HTTP side ---- */
+
+int
+at_submit(struct at_engine *e, struct at_seq *s, struct err *err)
+{
+	int total = s->n_prompt + s->max_tok, rc = 0;
+
+	if (s->n_prompt < 1 || s->max_tok < 0)
+		return err_set(err, ERR_USAGE, "a prompt of no tokens");
+	if (s->n_prompt > e->o.ctx_tok || total > e->o.ctx_tok)
+		return err_set(err, ERR_USAGE, "%d prompt tokens and %d more "
+		    "do not fit the context of %d", s->n_prompt, s->max_tok,
+		    e->o.ctx_tok);
+	if (!at_kv_fits(e->core.kv, total))
+		return err_set(err, ERR_USAGE, "%d tokens do not fit the KV "
+		    "memory (--kv-memory)", total);
+	pthread_mutex_lock(&e->lock);
+	if (e->draining) {
+		rc = err_set(err, ERR_TEMP, "shutting down");
+	} else if (e->n_held >= e->o.max_queue) {
+		rc = err_set(err, ERR_TEMP, "%d sequences are waiting or "
+		    "running already (--max-queue)", e->n_held);
+	} else {
+		e->n_held++;
+		VEC_PUSH(&e->in, s);
+	}
+	pthread_mutex_unlock(&e->lock);
+	if (rc == 0)
+		link_wake(e->port);
+	return rc;
+}
+
+/* The caller may free s now: no order to cancel it may be left. */
+static void
+forget(struct at_engine *e, const struct at_seq *s)
+{
+	size_t i;
+
+	for (i = 0; i < e->cancel.n; i++)
+		if (e->cancel.p[i] == s)
+			e->cancel.p[i--] = e->cancel.p[--e->cancel.n];
+}
+
+void
+at_cancel(struct at_engine *e, struct at_seq *s)
+{
+	pthread_mutex_lock(&e->lock);
+	forget(e, s);		/* once is enough */
+	VEC_PUSH(&e->cancel, s);
+	pthread_mutex_unlock(&e->lock);
+	link_wake(e->port);
+}
+
+bool
+at_take(struct at_engine *e, struct at_out *out)
+{
+	uint64_t count;
+	bool got = false;
+
+	pthread_mutex_lock(&e->lock);
+	if (e->out_at < e->out.n) {
+		*out = e->out.p[e->out_at++];
+		got = true;
+		if (out->kind == AT_DONE || out->kind == AT_FAIL) {
+			e->n_held--;
+			forget(e, out->seq);
+		}
+	}
+	if (e->out_at == e->out.n) {
+		e->out.n = e->out_at = 0;
+		if (read(e->out_fd, &count, sizeof(count)) < 0)
+			count = 0;	/* nothing had been signalled */
+	}
+	pthread_mutex_unlock(&e->lock);
+	return got;
+}
+
+int
+at_out_fd(const struct at_engine *e)
+{
+	return e->out_fd;
+}
+
+bool
+at_health(struct at_engine *e, char why[200])
+{
+	bool ok;
+
+	pthread_mutex_lock(&e->lock);
+	ok = e->covered && !e->draining;
+	snprintf(why, 200, "%s", e->draining ? "shutting down" : e->why);
+	pthread_mutex_unlock(&e->lock);
+	return ok;
+}
+
+const struct at_info *
+at_engine_info(const struct at_engine *e)
+{
+	return &e->info;
+}
+
+void
+at_metrics(struct at_engine *e, struct at_metrics *out)
+{
+	pthread_mutex_lock(&e->lock);
+	*out = e->metrics;
+	pthread_mutex_unlock(&e->lock);
+}

@@ -1,0 +1,403 @@
+/* at_run - the engine thread: commands in, groups advanced, outputs out. */
+#include "at_run.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+
+/* Deadlines of requests and coverage are looked at this often. */
+#define CHECK_NS	100000000u
+
+/* ---- outputs ---- */
+
+static struct at_out *
+out_new(struct at_engine *e, struct at_seq_state *st, enum at_kind kind)
+{
+	struct at_out *o;
+
+	VEC_ROOM(&e->fresh, 1);
+	o = &e->fresh.p[e->fresh.n++];
+	memset(o, 0, sizeof(*o));
+	o->seq = st->s;
+	o->kind = kind;
+	return o;
+}
+
+static void
+set_lp(struct at_out *o, const struct at_sampled *s)
+{
+	o->lp = s->lp;
+	o->n_top = s->n_top;
+	memcpy(o->top, s->top, (size_t)s->n_top * sizeof(o->top[0]));
+}
+
+static void
+publish(struct at_engine *e)
+{
+	const uint64_t one = 1;
+	struct at_kv_stat kv;
+	struct at_disp_stat d;
+	size_t i;
+
+	at_kv_stat(e->core.kv, &kv);
+	at_disp_stat(e->core.disp, &d);
+	e->count.n_waiting = (uint64_t)e->sched.waiting.n;
+	e->count.n_running = (uint64_t)e->sched.running.n;
+	e->count.kv_pages = kv.pages;
+	e->count.kv_pages_used = kv.used;
+	e->count.kv_pages_cached = kv.cached;
+	e->count.server_up = d.up;
+	e->count.server_down = d.down;
+	e->count.replays = d.replays;
+	e->count.deadline_missed = d.deadline_missed;
+	e->count.steps = e->core.steps;
+	e->count.rows = e->core.step_rows;
+	e->count.wait_expert_ns = e->core.wait_ns;
+	pthread_mutex_lock(&e->lock);
+	e->metrics = e->count;
+	for (i = 0; i < e->fresh.n; i++)
+		VEC_PUSH(&e->out, e->fresh.p[i]);
+	if (e->fresh.n > 0 && write(e->out_fd, &one, sizeof(one)) < 0)
+		log_warn("eventfd: the HTTP side may be late");
+	pthread_mutex_unlock(&e->lock);
+	e->fresh.n = 0;
+}
+
+/* The last output of a sequence; st is freed. */
+static void
+end(struct at_engine *e, struct at_seq_state *st, enum at_finish how,
+    uint32_t stop_id)
+{
+	struct at_out *o;
+
+	st->m = 0;
+	o = out_new(e, st, st->failed ? AT_FAIL : AT_DONE);
+	o->n_cached = st->n_cached;
+	if (st->failed) {
+		o->fail_status = st->fail_status;
+		memcpy(o->fail, st->fail, sizeof(o->fail));
+		e->count.failed++;
+	} else {
+		o->finish = how;
+		o->stop_id = stop_id;
+		e->count.done_stop += how == AT_FINISH_STOP;
+		e->count.done_length += how == AT_FINISH_LENGTH;
+		e->count.done_cancel += how == AT_FINISH_CANCEL;
+	}
+	at_sched_remove(&e->sched, st);
+	at_seq_state_free(st);
+}
+
+static void
+fail(struct at_engine *e, struct at_seq_state *st, int status,
+    const char *why)
+{
+	st->failed = true;
+	st->fail_status = status;
+	snprintf(st->fail, sizeof(st->fail), "%s", why);
+	end(e, st, AT_FINISH_CANCEL, 0);
+}
+
+/* ---- what happens to a sequence when its step is over ---- */
+
+static bool
+is_stop(const struct at_engine *e, const struct at_seq *s, uint32_t id)
+{
+	int i;
+
+	for (i = 0; i < e->info.n_eos && !s->ignore_eos; i++)
+		if (e->info.eos[i] == id)
+			return true;
+	for (i = 0; i < s->n_stop_id; i++)
+		if (s->stop_id[i] == id)
+			return true;
+	return false;
+}
+
+/* Ids that may not be drawn now: those that would end it before min_tok. */
+static int
+banned(const struct at_engine *e, const struct at_seq_state *st,
+    uint32_t ids[CONFIG_EOS + AT_MAX_STOP_ID])
+{
+	int n = 0, i;
+
+	if (st->n_gen >= st->s->min_tok)
+		return 0;
+	for (i = 0; i < e->info.n_eos; i++)
+		ids[n++] = e->info.eos[i];
+	for (i = 0; i < st->s->n_stop_id; i++)
+		ids[n++] = st->s->stop_id[i];
+	return n;
+}
+
+/* Draw the next token.  false: the sequence has ended. */
+static bool
+draw(struct at_engine *e, struct at_seq_state *st, const float *logits)
+{
+	uint32_t ban[CONFIG_EOS + AT_MAX_STOP_ID];
+	struct at_sample_in in = { e->o.kn, &st->s->sampling, logits,
+	    e->info.n_vocab, st->n_tok, st->s->n_top, ban, 0 };
+	struct at_sampled got;
+	struct at_out *o;
+
+	if (st->s->max_tok == 0) {
+		end(e, st, AT_FINISH_LENGTH, 0);
+		return false;
+	}
+	in.n_banned = banned(e, st, ban);
+	if (at_sample(&in, e->scratch, &got) != 0) {
+		fail(e, st, 500, "the model's logits are NaN");
+		return false;
+	}
+	if (is_stop(e, st->s, got.id)) {
+		end(e, st, AT_FINISH_STOP, got.id);
+		return false;
+	}
+	at_seq_push(st, got.id);
+	e->count.gen_tok++;
+	o = out_new(e, st, AT_TOKEN);
+	o->id = got.id;
+	set_lp(o, &got);
+	if (st->n_gen >= st->s->max_tok) {
+		end(e, st, AT_FINISH_LENGTH, 0);
+		return false;
+	}
+	return true;
+}
+
+/* The logprob of prompt token `pos`, whose logits these are. */
+static void
+prompt_lp(struct at_engine *e, struct at_seq_state *st, int pos,
+    const float *logits)
+{
+	struct at_sampled got;
+	struct at_out *o;
+
+	at_logprob(e->o.kn, logits, e->info.n_vocab, st->tok[pos],
+	    st->s->n_top < 0 ? 0 : st->s->n_top, e->scratch, &got);
+	o = out_new(e, st, AT_PROMPT);
+	o->pos = pos;
+	o->id = st->tok[pos];
+	set_lp(o, &got);
+}
+
+/* First row of st whose logits are needed; st->m when none is. */
+static int
+first_needed(const struct at_seq_state *st)
+{
+	if (st->s->prompt_lp && st->n_computed < st->s->n_prompt)
+		return 0;
+	return at_seq_at_end(st) ? st->m - 1 : st->m;
+}
+
+/* Logits of st's rows, a few at a time, and what follows from them.  st may be
+ * gone after it. */
+static void
+finish_seq(struct at_engine *e, struct at_group *g, struct at_seq_state *st)
+{
+	int row[AT_LOGIT_ROWS], i = first_needed(st), n, j, pos;
+	int m = st->m, row0 = st->row0, base = st->n_computed;
+	bool last = at_seq_at_end(st);
+	const float *l;
+
+	if (base < st->s->n_prompt)
+		e->count.prompt_tok += (uint64_t)m;
+	at_sched_computed(&e->sched, st);
+	for (; i < m; i += n) {
+		n = m - i < AT_LOGIT_ROWS ? m - i : AT_LOGIT_ROWS;
+		for (j = 0; j < n; j++)
+			row[j] = row0 + i + j;
+		at_model_logits(e->core.am, &g->rows, row, n, e->logits);
+		for (j = 0; j < n; j++) {
+			pos = base + i + j + 1;
+			l = e->logits + (size_t)j * (size_t)e->info.n_vocab;
+			if (pos < st->s->n_prompt)
+				prompt_lp(e, st, pos, l);
+			else if (last && i + j == m - 1 && !draw(e, st, l))
+				return;
+		}
+	}
+}
+
+/* Rows of sequences that decode need their logits together: one pass over the
+ * head's weights serves them all. */
+static void
+finish_decoding(struct at_engine *e, struct at_group *g)
+{
+	struct at_seq_state *st = e->sched.running.first, *next, *some[AT_LOGIT_ROWS];
+	int row[AT_LOGIT_ROWS], n, i;
+
+	while (st != NULL) {
+		for (n = 0; st != NULL && n < AT_LOGIT_ROWS; st = next) {
+			next = st->next;
+			if (st->group != g->index || st->m == 0 || st->failed ||
+			    st->cancelled || !at_seq_at_end(st) ||
+			    first_needed(st) != st->m - 1)
+				continue;
+			some[n] = st;
+			row[n++] = st->row0 + st->m - 1;
+		}
+		if (n == 0)
+			return;
+		at_model_logits(e->core.am, &g->rows, row, n, e->logits);
+		for (i = 0; i < n; i++) {
+			if (some[i]->n_computed < some[i]->s->n_prompt)
+				e->count.prompt_tok += (uint64_t)some[i]->m;
+			at_sched_computed(&e->sched, some[i]);
+			draw(e, some[i], e->logits +
+			    (size_t)i * (size_t)e->info.n_vocab);
+		}
+	}
+}
+
+static void
+finish_step(void *arg, struct at_group *g)
+{
+	struct at_engine *e = arg;
+	struct at_seq_state *st, *next;
+	uint64_t t = clock_ns();
+
+	finish_decoding(e, g);
+	for (st = e->sched.running.first; st != NULL; st = next) {
+		next = st->next;
+		if (st->group != g->index || st->m == 0)
+			continue;
+		if (st->failed || st->cancelled)
+			end(e, st, AT_FINISH_CANCEL, 0);
+		else
+			finish_seq(e, g, st);
+	}
+	e->count.sample_ns += clock_ns() - t;
+	publish(e);
+}
+
+/* ---- commands ---- */
+
+static void
+take_commands(struct at_engine *e)
+{
+	VEC(struct at_seq *) in;
+	VEC(struct at_seq_state *) cancel = { 0 };
+	struct at_seq_state *st;
+	uint64_t now = clock_ns();
+	size_t i;
+
+	pthread_mutex_lock(&e->lock);
+	if (e->in.n == 0 && e->cancel.n == 0) {
+		pthread_mutex_unlock(&e->lock);
+		return;
+	}
+	memcpy(&in, &e->in, sizeof(in));
+	memset(&e->in, 0, sizeof(e->in));
+	for (i = 0; i < in.n; i++)
+		at_list_add(&e->sched.waiting, at_seq_state_new(in.p[i], now));
+	/* A sequence in this list is alive as long as the lock is held: at_take
+	 * strikes it out.  state is NULL when its last output waits there. */
+	for (i = 0; i < e->cancel.n; i++)
+		if (e->cancel.p[i]->state != NULL)
+			VEC_PUSH(&cancel, e->cancel.p[i]->state);
+	e->cancel.n = 0;
+	pthread_mutex_unlock(&e->lock);
+	for (i = 0; i < cancel.n; i++) {
+		st = cancel.p[i];
+		if (st->m > 0)
+			st->cancelled = true;
+		else
+			end(e, st, AT_FINISH_CANCEL, 0);
+	}
+	if (cancel.n > 0)
+		publish(e);
+	VEC_FREE(&in);
+	VEC_FREE(&cancel);
+}
+
+/* Requests whose time is over, and those that wait for servers in vain. */
+static void
+check_list(struct at_engine *e, struct at_seq_list *l, uint64_t now)
+{
+	struct at_seq_state *st, *next;
+	uint64_t since;
+
+	for (st = l->first; st != NULL; st = next) {
+		next = st->next;
+		since = st->submit_ns > e->uncovered_ns ? st->submit_ns :
+		    e->uncovered_ns;
+		if (st->s->deadline_ns != 0 && now > st->s->deadline_ns) {
+			st->failed = true;
+			st->fail_status = 504;
+			snprintf(st->fail, sizeof(st->fail),
+			    "the request's time is over");
+		} else if (l == &e->sched.waiting && e->uncovered_ns != 0 &&
+		    now - since > e->o.stall_ns) {
+			st->failed = true;
+			st->fail_status = 503;
+			snprintf(st->fail, sizeof(st->fail), "%.*s",
+			    (int)sizeof(st->fail) - 1, e->why);
+		}
+		if (st->failed && st->m == 0)
+			end(e, st, AT_FINISH_CANCEL, 0);
+	}
+}
+
+static void
+check(struct at_engine *e, uint64_t now)
+{
+	char why[200] = "ok";
+	bool covered = at_disp_covered(e->core.disp, why);
+
+	e->check_ns = now + CHECK_NS;
+	if (covered)
+		e->uncovered_ns = 0;
+	else if (e->uncovered_ns == 0)
+		e->uncovered_ns = now;
+	pthread_mutex_lock(&e->lock);
+	e->covered = covered;
+	snprintf(e->why, sizeof(e->why), "%s", why);
+	pthread_mutex_unlock(&e->lock);
+	check_list(e, &e->sched.waiting, now);
+	check_list(e, &e->sched.running, now);
+	publish(e);
+}
+
+/* ---- the thread ---- */
+
+static bool
+busy(const struct at_engine *e)
+{
+	return e->sched.waiting.n > 0 || e->sched.running.n > 0;
+}
+
+void *
+at_run(void *arg)
+{
+	struct at_engine *e = arg;
+	uint64_t now, t;
+	bool any;
+	int g;
+
+	e->core.finish = finish_step;
+	e->core.arg = e;
+	e->check_ns = 0;
+	while (!atomic_load(&e->stop)) {
+		take_commands(e);
+		now = clock_ns();
+		any = at_disp_poll(e->core.disp, now);
+		if (now >= e->check_ns || (any && !busy(e)))
+			check(e, now);
+		if (e->uncovered_ns == 0)
+			at_sched_admit(&e->sched);
+		for (g = 0; g < e->o.n_group; g++)
+			any |= at_group_advance(&e->core, &e->group[g]);
+		t = clock_ns();
+		e->count.busy_ns += t - now;
+		/* A front end with nothing to do sleeps until it is woken. */
+		if (!any)
+			at_disp_wait(e->core.disp, busy(e) ? e->check_ns :
+			    UINT64_MAX);
+	}
+	return NULL;
+}

@@ -1,0 +1,77 @@
+/* at_run - the engine: what main() opens, and what at_engine.c (queues between
+ * threads) and at_run.c (the engine thread) share. */
+#ifndef MOE_AT_RUN_H
+#define MOE_AT_RUN_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "at_engine.h"
+#include "at_group.h"
+#include "at_sample.h"
+
+#define AT_MAX_GROUP	8
+#define AT_LOGIT_ROWS	32	/* logits of this many rows at a time */
+
+struct at_engine_opt {
+	struct kern *kn;
+	const struct model *m;
+	uint64_t fingerprint;
+	int ctx_tok;
+	uint64_t kv_bytes;
+	bool prefix_cache;
+	int n_group, max_seq, max_queue, step_rows, chunk_tok;
+	/* dispatch, see at_disp.h; at_engine_open takes over none of these */
+	struct link_port *port;
+	const struct map *map;
+	struct xeng *xeng;
+	uint64_t deadline_ns, stall_ns;
+};
+
+/* Loads the front end's weights and starts the engine thread. */
+int	at_engine_open(struct at_engine **out, const struct at_engine_opt *o,
+	    struct err *err);
+/* Refuse new sequences from now on; running ones go on.  Any thread. */
+void	at_engine_drain(struct at_engine *e);
+/* Nothing waits and nothing runs.  Any thread. */
+bool	at_engine_idle(struct at_engine *e);
+/* Stop the thread (what is under way is dropped), free everything. */
+void	at_engine_close(struct at_engine *e);
+
+/* ---- shared by at_engine.c and at_run.c ---- */
+
+struct at_engine {
+	struct at_engine_opt o;
+	struct at_info info;
+	uint32_t eos[CONFIG_EOS];
+	pthread_t thread;
+	struct link_port *port;
+
+	/* Between the threads, under lock. */
+	pthread_mutex_t lock;
+	VEC(struct at_seq *) in;	/* submitted */
+	VEC(struct at_seq *) cancel;
+	VEC(struct at_out) out;	/* results; out_at: next to be taken */
+	size_t out_at;
+	int n_held;		/* sequences between submit and their last output */
+	bool draining, covered;
+	char why[200];
+	struct at_metrics metrics;
+	int out_fd;
+	atomic_bool stop;
+
+	/* The engine thread's own. */
+	struct at_core core;
+	struct at_sched sched;
+	struct at_group group[AT_MAX_GROUP];
+	struct at_sample_scratch *scratch;
+	float *logits;		/* [AT_LOGIT_ROWS][vocab] */
+	VEC(struct at_out) fresh;	/* outputs of the step, not published yet */
+	uint64_t uncovered_ns;	/* since when; 0: covered */
+	uint64_t check_ns;	/* next look at deadlines and coverage */
+	struct at_metrics count;	/* published copy: metrics */
+};
+
+void	*at_run(void *e);	/* the thread */
+
+#endif

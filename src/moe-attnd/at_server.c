@@ -1,0 +1,399 @@
+/* at_server - one expert server as a front end sees it: its pair, the calls
+ * that are out, and how long it usually takes.  See at_call.h. */
+#include <math.h>
+#include <string.h>
+
+#include "at_call.h"
+#include "clock.h"
+#include "log.h"
+
+/* Weight of a new sample in the smoothed round trip (as in RFC 6298). */
+#define RTT_GAIN	0.125
+#define RTT_VAR_GAIN	0.25
+/* Until a server has answered once, grant it this much more. */
+#define FIRST_CALL_NS	5e9
+
+int
+at_server_open(struct at_server *s, struct at_disp *d, int index,
+    struct err *err)
+{
+	const struct model_cfg *c = d->o.cfg;
+
+	memset(s, 0, sizeof(*s));
+	s->d = d;
+	s->index = index;
+	s->name = mem_strdup(map_server_name(d->o.map, index));
+	s->queue_tail = &s->queue;
+	hold_init(&s->hold, (uint32_t)c->n_layer, (uint32_t)c->n_expert);
+	s->pair = link_dial(d->o.port, map_server_addr(d->o.map, index), s, err);
+	return s->pair != NULL ? 0 : err_ctx(err, "server %s", s->name);
+}
+
+void
+at_server_close(struct at_server *s)
+{
+	struct at_call *c;
+
+	if (s->pair != NULL)
+		link_undial(s->pair);
+	while ((c = s->queue) != NULL) {
+		s->queue = c->next;
+		at_call_free(s->d, c);
+	}
+	while ((c = s->out) != NULL) {
+		s->out = c->next;
+		at_call_free(s->d, c);
+	}
+	hold_free(&s->hold);
+	mem_free(s->name);
+}
+
+bool
+at_server_has(const struct at_server *s, int layer, int expert)
+{
+	if (!s->up || s->draining)
+		return false;
+	if (s->knows_hold)
+		return hold_has(&s->hold, (uint32_t)layer, (uint32_t)expert);
+	return map_holds(s->d->o.map, s->index, layer, expert);
+}
+
+/* ---- filling and sending calls ---- */
+
+void
+at_server_add(struct at_server *s, struct at_flight *f, uint32_t route,
+    bool replay)
+{
+	struct at_call *c = s->open;
+	size_t cap;
+
+	if (c == NULL) {
+		c = s->open = at_call_new(s->d);
+		c->flight = f;
+		c->server = s;
+		c->replay = replay;
+	}
+	cap = c->cap;
+	mem_grow((void **)&c->route, &cap, (size_t)c->n + 1, sizeof(*c->route));
+	c->cap = (uint32_t)cap;
+	c->route[c->n++] = route;
+	if (c->n >= s->max_route)
+		at_server_flush(s);
+}
+
+void
+at_server_flush(struct at_server *s)
+{
+	if (s->open == NULL)
+		return;
+	*s->queue_tail = s->open;
+	s->queue_tail = &s->open->next;
+	s->open = NULL;
+}
+
+/* Write routes and rows into the slot; each row once.  Returns the number of
+ * rows. */
+static uint32_t
+fill(const struct at_disp *d, const struct at_call *c, void *mem)
+{
+	const struct at_flight *f = c->flight;
+	char *rows = (char *)mem + slot_rows_at(c->n);
+	uint32_t i, row, last = UINT32_MAX, n = 0;
+
+	for (i = 0; i < c->n; i++) {
+		row = c->route[i] / (uint32_t)d->k;
+		if (row != last) {
+			memcpy(rows + (size_t)n * d->row_bytes,
+			    (const char *)f->xn + (size_t)row * d->row_bytes,
+			    d->row_bytes);
+			last = row;
+			n++;
+		}
+		slot_route_put(mem, i, (struct slot_route){ (uint16_t)(n - 1),
+		    (uint16_t)f->id[c->route[i]], f->w[c->route[i]] });
+	}
+	return n;
+}
+
+static uint64_t
+allowance_ns(const struct at_server *s)
+{
+	double usual = s->rtt_ns > 0 ? s->rtt_ns + 4 * s->rtt_var_ns :
+	    FIRST_CALL_NS;
+
+	return s->d->o.deadline_ns + (uint64_t)(4 * usual);
+}
+
+static void
+send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
+{
+	struct at_disp *d = s->d;
+	struct slot_head h = { 0 };
+
+	h.kind = SLOT_REQUEST;
+	h.reduce = SLOT_REDUCE_NONE;
+	h.flags = c->replay ? SLOT_REPLAY : 0;
+	if (d->o.cfg->rule == KERN_ROUTE_SIGMOID_INPUT)
+		h.flags |= SLOT_WEIGHT_IN;
+	if (s->queue == NULL)
+		h.flags |= SLOT_LAST;
+	h.req_id = c->flight->req_id;
+	h.layer = (uint16_t)c->flight->layer;
+	h.dtype_in = h.dtype_out = (uint8_t)d->o.act;
+	h.n_route = (uint16_t)c->n;
+	h.n_row = (uint16_t)fill(d, c, mem);
+	h.row_bytes = (uint32_t)d->row_bytes;
+	h.bytes = slot_body_bytes(h.n_route, h.n_row, h.row_bytes);
+	h.map_version = map_version(d->o.map);
+	c->sent_ns = clock_ns();
+	c->deadline_ns = c->sent_ns + allowance_ns(s);
+	h.budget_us = (uint32_t)fmin(4e9,
+	    (double)(c->deadline_ns - c->sent_ns) / 1e3);
+	c->next = s->out;
+	s->out = c;
+	d->stat.calls++;
+	if (c->replay)
+		d->stat.replays++;
+	link_send(s->pair, slot, &h, c);
+}
+
+void
+at_server_pump(struct at_server *s)
+{
+	struct at_call *c;
+	void *mem;
+	int slot;
+
+	while (s->up && (c = s->queue) != NULL) {
+		slot = link_reserve(s->pair, &mem);
+		if (slot < 0)
+			return;
+		s->queue = c->next;
+		if (s->queue == NULL)
+			s->queue_tail = &s->queue;
+		send_call(s, c, slot, mem);
+	}
+}
+
+void
+at_server_check(struct at_server *s, uint64_t now_ns)
+{
+	if (!s->up || at_server_due(s) > now_ns)
+		return;
+	s->d->stat.deadline_missed++;
+	/* Not membership, only our own suspicion: the pair is rebuilt with new
+	 * memory, so nothing that comes late can be taken for an answer. */
+	log_warn("server %s: a call's deadline has passed", s->name);
+	s->up = false;
+	link_break(s->pair, "a call's deadline has passed");
+}
+
+uint64_t
+at_server_due(const struct at_server *s)
+{
+	const struct at_call *c;
+	uint64_t due = UINT64_MAX;
+
+	for (c = s->out; c != NULL; c = c->next)
+		if (c->deadline_ns < due)
+			due = c->deadline_ns;
+	return due;
+}
+
+/* ---- events ---- */
+
+static void
+up(struct at_server *s)
+{
+	s->up = true;
+	s->draining = false;
+	s->knows_hold = false;
+	s->max_route = (link_slot_bytes(s->pair) - SLOT_BODY - 16) /
+	    (uint32_t)(s->d->row_bytes + sizeof(struct slot_route));
+	if (s->max_route > UINT16_MAX)
+		s->max_route = UINT16_MAX;
+	if (s->max_route == 0) {	/* it granted less than a row */
+		s->up = false;
+		link_break(s->pair, "its slots hold no row");
+		return;
+	}
+	log_info("server %s: up (%s)", s->name, link_addr(s->pair));
+	at_disp_news(s->d);
+}
+
+/* Its calls, sent or not, go elsewhere. */
+static void
+down(struct at_server *s, const struct link_event *ev)
+{
+	struct at_call *c;
+
+	if (s->up || ev->refused)
+		log_warn("server %s: %s", s->name, ev->reason);
+	s->up = false;
+	s->rtt_ns = 0;
+	while ((c = s->out) != NULL) {
+		s->out = c->next;
+		at_disp_again(s->d, c);
+	}
+	while ((c = s->queue) != NULL) {
+		s->queue = c->next;
+		if (s->queue == NULL)
+			s->queue_tail = &s->queue;
+		at_disp_again(s->d, c);
+	}
+	at_disp_news(s->d);
+}
+
+static void
+measure(struct at_server *s, const struct at_call *c)
+{
+	double rtt = (double)(clock_ns() - c->sent_ns), diff;
+
+	if (s->rtt_ns <= 0) {
+		s->rtt_ns = rtt;
+		s->rtt_var_ns = rtt / 2;
+		return;
+	}
+	diff = fabs(rtt - s->rtt_ns);
+	s->rtt_var_ns += RTT_VAR_GAIN * (diff - s->rtt_var_ns);
+	s->rtt_ns += RTT_GAIN * (rtt - s->rtt_ns);
+}
+
+/* Take c out of the list of calls that are out; false: it is not there. */
+static bool
+unlink_out(struct at_server *s, const struct at_call *c)
+{
+	struct at_call **at;
+
+	for (at = &s->out; *at != NULL; at = &(*at)->next) {
+		if (*at == c) {
+			*at = c->next;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Copy the answer's rows to the flight. */
+static void
+accept(struct at_server *s, struct at_call *c, const void *mem)
+{
+	struct at_disp *d = s->d;
+	struct at_flight *f = c->flight;
+	const char *rows = (const char *)mem + slot_rows_at(0);
+	uint32_t i;
+	char *to;
+
+	for (i = 0; i < c->n; i++) {
+		to = f->buf + (size_t)c->route[i] * d->row_bytes;
+		memcpy(to, rows + (size_t)i * d->row_bytes, d->row_bytes);
+		f->ans[c->route[i]] = to;
+	}
+	f->left -= (int)c->n;
+	measure(s, c);
+	at_call_free(d, c);
+}
+
+/* The server says that it has not got these experts: believe it until its next
+ * HOLD. */
+static void
+unhold(struct at_server *s, const struct at_call *c)
+{
+	const struct map *map = s->d->o.map;
+	uint32_t i, e, layer = (uint32_t)c->flight->layer;
+	int l, x;
+
+	if (!s->knows_hold) {
+		for (l = 0; l < s->d->o.cfg->n_layer; l++)
+			for (x = 0; x < s->d->o.cfg->n_expert; x++)
+				hold_set(&s->hold, (uint32_t)l, (uint32_t)x,
+				    map_holds(map, s->index, l, x));
+		s->knows_hold = true;
+	}
+	for (i = 0; i < c->n; i++) {
+		e = (uint32_t)c->flight->id[c->route[i]];
+		hold_set(&s->hold, layer, e, false);
+	}
+}
+
+static void
+answer(struct at_server *s, const struct link_event *ev)
+{
+	struct at_call *c = ev->user;
+	const struct slot_head *h = &ev->head;
+
+	if (!unlink_out(s, c))
+		BUG("answer to a call that is not out");
+	if (h->status == SLOT_OK && (h->n_row != c->n || h->n_route != 0 ||
+	    h->row_bytes != s->d->row_bytes || h->dtype_out != s->d->o.act ||
+	    h->req_id != c->flight->req_id)) {
+		link_release(s->pair, ev->slot);
+		at_disp_again(s->d, c);
+		link_break(s->pair, "an answer does not fit its request");
+		return;
+	}
+	if (h->status == SLOT_OK)
+		accept(s, c, ev->mem);
+	link_release(s->pair, ev->slot);
+	switch (h->status) {
+	case SLOT_OK:
+		break;
+	case SLOT_DRAINING:
+		s->draining = true;
+		at_disp_again(s->d, c);
+		at_disp_news(s->d);
+		break;
+	case SLOT_NOT_HERE:
+	case SLOT_COLD:
+		unhold(s, c);
+		at_disp_again(s->d, c);
+		at_disp_news(s->d);
+		break;
+	default:		/* BUSY, EXPIRED, BAD: somebody else, or later */
+		log_debug("server %s: answered %s", s->name,
+		    slot_status_name(h->status));
+		at_disp_again(s->d, c);
+		break;
+	}
+}
+
+static void
+message(struct at_server *s, const struct link_event *ev)
+{
+	struct err err = ERR_INIT;
+
+	if (ev->type == LINK_MSG_DRAIN) {
+		log_info("server %s: drains", s->name);
+		s->draining = true;
+		at_disp_news(s->d);
+	} else if (ev->type == LINK_MSG_HOLD) {
+		if (hold_decode(&s->hold, ev->data, ev->n, &err) != 0) {
+			link_break(s->pair, err.text);
+			return;
+		}
+		s->knows_hold = true;
+		at_disp_news(s->d);
+	}
+}
+
+void
+at_server_event(struct at_server *s, const struct link_event *ev)
+{
+	switch (ev->what) {
+	case LINK_UP:
+		up(s);
+		break;
+	case LINK_DOWN:
+		down(s, ev);
+		break;
+	case LINK_ANS:
+		answer(s, ev);
+		break;
+	case LINK_MSG:
+		message(s, ev);
+		break;
+	default:
+		break;		/* a server asks nothing of us */
+	}
+	at_server_pump(s);
+}
