@@ -193,6 +193,7 @@ parse_all(const json_t *root, const struct header *h, struct ckpt_tensors *out,
     struct err *err)
 {
 	struct json_src top = { root, h->name, "", ERR_DATA, err };
+	struct ckpt_tensor *mine = NULL;
 	size_t first = out->n, i;
 	const char *key;
 	json_t *v;
@@ -217,11 +218,12 @@ parse_all(const json_t *root, const struct header *h, struct ckpt_tensors *out,
 		t.name = mem_strdup(key);
 		VEC_PUSH(out, t);
 	}
-	if (out->n > first)
-		qsort(out->p + first, out->n - first, sizeof(*out->p),
-		    by_offset);
-	if (check_tiling(out->p + first, out->n - first, h->data_bytes,
-	    h->name, err) != 0)
+	if (out->n > 0) {
+		mine = out->p + first;
+		qsort(mine, out->n - first, sizeof(*mine), by_offset);
+	}
+	if (check_tiling(mine, out->n - first, h->data_bytes, h->name,
+	    err) != 0)
 		return -1;
 	for (i = first; i < out->n; i++)
 		out->p[i].offset += h->data;
