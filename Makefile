@@ -147,6 +147,8 @@ $(B)/%.o: %.c $(B)/features.mk
 
 # Instruction-set variants: one file each, the flags by its name.
 CFLAGS_kern_avx2 := -mavx2 -mfma -mf16c -O3
+CFLAGS_kern_avx2_rows := $(CFLAGS_kern_avx2)
+CFLAGS_kern_avx2_attn := $(CFLAGS_kern_avx2)
 CFLAGS_kern_avx512bf16 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mf16c -O3
 CFLAGS_cli = -DMOE_VERSION='"$(VERSION)"' -DMOE_FEATURES='" wire/1 $(strip $(feature_words))"'
 

@@ -1,0 +1,152 @@
+/*
+ * cpu.h - inside of the cpu backend: the opened struct, and the table of inner
+ * loops that an instruction set brings.
+ *
+ * Scheduling (who computes which block of outputs for which rows, scratch,
+ * barriers) is written once, in cpu_mat.c, cpu_ffn.c, cpu_attn.c, cpu_rows.c;
+ * a variant supplies the loops over K and over the values of a row.  "ref" is
+ * apart: kern_ref.c implements every operation by itself, simply.
+ */
+#ifndef MOE_CPU_H
+#define MOE_CPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern_impl.h"
+#include "pool.h"
+
+#define CPU_LANES	16	/* outputs of a packed block */
+#define CPU_ROWS	6	/* most rows of a tile */
+#define CPU_BLOCKS	8	/* most blocks of a tile call */
+#define CPU_KEYS	64	/* key positions of an attention block */
+
+/*
+ * Products of nb consecutive packed blocks w with m <= CPU_ROWS rows x[r] of k
+ * values: acc[(b * m + r) * 16 + j] = sum over k.  The order of that sum is
+ * the same for every m, nb.  Rows are fp32, or bf16 for `dp`.
+ */
+typedef void cpu_tile_fn(float *acc, const void *w, const void *const *x,
+    int m, int nb, int k);
+
+/* One query of attention as it streams over blocks of keys. */
+struct cpu_query {
+	const float *q;		/* [dk], padded with zeros */
+	float *o;		/* [dv], padded: sum of p * v so far */
+	float max, sum;		/* running maximum, sum of exp(s - max) */
+	int lo, hi;		/* visible keys of this block: lo <= j < hi */
+};
+
+/* A block of keys widened to fp32: k [64][dk], v [64][dv], dk and dv padded
+ * to a multiple of 8 with zeros. */
+struct cpu_keys {
+	const float *k, *v;
+	int dk, dv;
+	float scale;
+};
+
+/* y = (x - mean) * inv * w + b; w, b may be NULL. */
+struct cpu_affine {
+	float mean, inv;
+	const float *w, *b;
+};
+
+struct cpu_isa {
+	const char *name;
+	int nb_few, nb_many;	/* good tile widths for <= CPU_ROWS rows, more */
+	cpu_tile_fn *f32;	/* fp32 weights, fp32 rows */
+	cpu_tile_fn *bf16;	/* bf16 weights, fp32 rows */
+	cpu_tile_fn *dp;	/* bf16 weights, bf16 rows; NULL: widen rows */
+	void (*widen)(float *dst, const uint16_t *src, size_t n);
+	void (*narrow)(uint16_t *dst, const float *src, size_t n);
+	/* n vectors of 16: 8 gates, 8 ups; the result replaces the gates. */
+	void (*glu)(float *acc, int n, enum kern_glu glu);
+	/* sum of (x - mean)^2; sum of x. */
+	float (*sum_sq)(const float *x, int n, float mean);
+	float (*sum)(const float *x, int n);
+	void (*affine)(float *y, const float *x, int n,	/* y may be x */
+	    const struct cpu_affine *a);
+	void (*axpy)(float *y, const float *x, int n, float alpha);
+	/* Take block b into q: streaming softmax over q->lo .. q->hi - 1. */
+	void (*attn)(struct cpu_query *q, const struct cpu_keys *b);
+	/* Largest value; *nan set (never cleared) when there is a NaN. */
+	float (*max)(const float *x, int n, bool *nan);
+	/* sum of exp((x - max) * mul). */
+	double (*exp_sum)(const float *x, int n, float max, float mul);
+};
+
+/* Scratch that only grows. */
+struct cpu_buf {
+	void *p;
+	size_t bytes;
+};
+
+enum cpu_scratch { CPU_X, CPU_PTR, CPU_MID, CPU_PLAN, CPU_ATTN, CPU_N_BUF };
+
+struct cpu {
+	struct kern k;
+	struct pool *pool;
+	const struct cpu_isa *isa;
+	struct cpu_buf buf[CPU_N_BUF];
+};
+
+static inline struct cpu *
+cpu_of(struct kern *kn)
+{
+	return (struct cpu *)kn;
+}
+
+/* At least bytes of scratch, 64-byte aligned, contents undefined. */
+void	*cpu_scratch(struct cpu *c, enum cpu_scratch which, size_t bytes);
+
+/* Memory for weights: see kern_mem_alloc. */
+void	*cpu_mem_alloc(size_t bytes);
+void	cpu_mem_free(void *p, size_t bytes);
+
+/* Bytes from one packed block to the next. */
+static inline size_t
+cpu_block_bytes(const struct kern_mat *m)
+{
+	if (m->dtype == KERN_F32)
+		return (size_t)m->k * 64;
+	return ((size_t)m->k + 1) / 2 * 64;
+}
+
+/* Element (lane, k) of a packed block, in elements. */
+static inline size_t
+cpu_at(enum kern_dtype t, size_t lane, size_t k)
+{
+	if (t == KERN_F32)
+		return k * 16 + lane;
+	return (k / 2 * 16 + lane) * 2 + k % 2;
+}
+
+/* The tile for w with rows of act, and whether rows must be widened first. */
+cpu_tile_fn *cpu_tile(const struct cpu *c, const struct kern_mat *w,
+    bool *widen_p);
+
+/* Operations (see struct kern_ops), one file each. */
+void	cpu_mat_pack(const struct kern *kn, const struct kern_pack *p);
+void	cpu_mat_glu_pack(const struct kern *kn, struct kern_mat *m,
+	    enum kern_part part, const struct kern_pack *p);
+void	cpu_mat_row(const struct kern *kn, const struct kern_mat *m, int i,
+	    float *out);
+void	cpu_linear(struct kern *kn, const struct kern_linear *a);
+void	cpu_ffn(struct kern *kn, const struct kern_ffn *a);
+void	cpu_attn(struct kern *kn, const struct kern_attn *a);
+void	cpu_kv_put(struct kern *kn, const struct kern_kv_put *a);
+void	cpu_rows_norm(struct kern *kn, const struct kern_norm *a);
+void	cpu_rows_rope(struct kern *kn, const struct kern_rope *a);
+void	cpu_rows_axpy(struct kern *kn, const struct kern_axpy *a);
+void	cpu_rows_combine(struct kern *kn, const struct kern_combine *a);
+void	cpu_rows_softmax_sum(struct kern *kn, const float *x, int n,
+	    float inv_temp, float *max, double *sum);
+int	cpu_rows_argmax(struct kern *kn, const float *x, int n);
+
+/* Variants: NULL when the processor cannot run them. */
+const struct cpu_isa *kern_avx2_isa(void);
+const struct cpu_isa *kern_avx512bf16_isa(void);
+extern const struct kern_ops kern_ref_ops;
+
+#endif

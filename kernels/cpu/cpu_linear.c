@@ -1,0 +1,119 @@
+/*
+ * cpu_linear.c - y = W x for many rows: items are (group of output blocks,
+ * chunk of rows), taken dynamically; no item depends on another, so the split
+ * cannot change a bit.
+ */
+#include "cpu.h"
+
+#include <string.h>
+
+/* Rows of an item: their fp32 copies and one block of weights share L2/L3. */
+#define CHUNK		(16 * CPU_ROWS)
+/* Multiplications below which waking threads costs more than it saves. */
+#define SOLO_MACS	60000
+
+struct job {
+	struct cpu *c;
+	const struct kern_linear *a;
+	cpu_tile_fn *tile;
+	const void **x;		/* [m] rows as the tile wants them */
+	float *wide;		/* [m][k]; NULL: rows go in as they are */
+	size_t chunks, items;
+	int nb, blocks;
+};
+
+cpu_tile_fn *
+cpu_tile(const struct cpu *c, const struct kern_mat *w, bool *widen_p)
+{
+	const struct cpu_isa *isa = c->isa;
+
+	*widen_p = false;
+	if (w->dtype == KERN_BF16 && c->k.act == KERN_BF16 && isa->dp != NULL)
+		return isa->dp;
+	*widen_p = c->k.act == KERN_BF16;
+	return w->dtype == KERN_BF16 ? isa->bf16 : isa->f32;
+}
+
+/* Write one row's lanes of one block: + bias, rounded to y's dtype. */
+static void
+store(const struct job *j, float *v, int row, int block)
+{
+	const struct kern_linear *a = j->a;
+	int n0 = block * CPU_LANES, i;
+	int n = a->w->n - n0 < CPU_LANES ? a->w->n - n0 : CPU_LANES;
+	size_t at = (size_t)row * a->ldy + (size_t)n0;
+
+	if (a->bias != NULL)
+		for (i = 0; i < n; i++)
+			v[i] += a->bias[n0 + i];
+	if (a->ydt == KERN_F32)
+		memcpy((float *)a->y + at, v, (size_t)n * sizeof(*v));
+	else
+		j->c->isa->narrow((uint16_t *)a->y + at, v, (size_t)n);
+}
+
+static void
+do_item(const struct job *j, size_t item)
+{
+	_Alignas(64) float acc[CPU_BLOCKS * CPU_ROWS * CPU_LANES];
+	const struct kern_mat *w = j->a->w;
+	int b0 = (int)(item / j->chunks) * j->nb;
+	int nb = j->blocks - b0 < j->nb ? j->blocks - b0 : j->nb;
+	int r = (int)(item % j->chunks) * CHUNK;
+	int end = j->a->m - r < CHUNK ? j->a->m : r + CHUNK;
+	const char *wp = (const char *)w->data +
+	    (size_t)b0 * cpu_block_bytes(w);
+
+	for (; r < end; r += CPU_ROWS) {
+		int m = end - r < CPU_ROWS ? end - r : CPU_ROWS, b, i;
+
+		j->tile(acc, wp, j->x + r, m, nb, w->k);
+		for (b = 0; b < nb; b++)
+			for (i = 0; i < m; i++)
+				store(j, acc + (b * m + i) * CPU_LANES, r + i,
+				    b0 + b);
+	}
+}
+
+static void
+run(void *arg, int thread)
+{
+	struct job *j = arg;
+	size_t it, k = (size_t)j->a->w->k;
+
+	(void)thread;
+	if (j->wide != NULL) {
+		while ((it = pool_take(j->c->pool, 0)) < (size_t)j->a->m)
+			j->c->isa->widen(j->wide + it * k,
+			    (const uint16_t *)j->a->x + it * j->a->ldx, k);
+		pool_barrier(j->c->pool);
+	}
+	while ((it = pool_take(j->c->pool, 1)) < j->items)
+		do_item(j, it);
+}
+
+void
+cpu_linear(struct kern *kn, const struct kern_linear *a)
+{
+	struct cpu *c = cpu_of(kn);
+	struct job j = { .c = c, .a = a };
+	size_t k = (size_t)a->w->k, m = (size_t)a->m, i, groups;
+	size_t xb = kern_dtype_bytes(kn->act, 1);
+	bool widen;
+
+	j.tile = cpu_tile(c, a->w, &widen);
+	j.x = cpu_scratch(c, CPU_PTR, m * sizeof(*j.x));
+	if (widen)
+		j.wide = cpu_scratch(c, CPU_X, m * k * sizeof(float));
+	for (i = 0; i < m; i++)
+		j.x[i] = widen ? (const void *)(j.wide + i * k) :
+		    (const char *)a->x + i * a->ldx * xb;
+	j.blocks = (a->w->n + CPU_LANES - 1) / CPU_LANES;
+	j.nb = a->m <= CPU_ROWS ? c->isa->nb_few : c->isa->nb_many;
+	while (j.nb > 1 && j.blocks / j.nb < 4 * kn->threads)
+		j.nb /= 2;
+	groups = (size_t)((j.blocks + j.nb - 1) / j.nb);
+	j.chunks = (m + CHUNK - 1) / CHUNK;
+	j.items = groups * j.chunks;
+	pool_run(c->pool, (size_t)a->w->n * k * m < SOLO_MACS, run, &j);
+}
