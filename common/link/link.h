@@ -27,6 +27,8 @@
 
 #define LINK_NAME	48
 #define LINK_VARIANT	48
+#define LINK_DEPTH_MAX	64	/* slots of a ring at most */
+#define LINK_SLOT_MAX	(64u << 20)	/* bytes of a slot at most */
 
 enum link_role { LINK_EXPERT = 1, LINK_FRONT = 2, LINK_ROUTE = 3, LINK_TOOL = 4 };
 
@@ -48,7 +50,7 @@ struct link_opt {
 	struct link_hello me;
 	/* As a client: ask for this ring.  As a server: the most it grants.
 	 * depth 0: control only. */
-	uint32_t slot_bytes, depth;
+	uint32_t slot_bytes, depth;	/* a multiple of SLOT_ALIGN; 1..64 */
 	uint32_t max_pair;	/* server: more are refused; 0 = 1024 */
 	uint64_t heartbeat_ns;	/* interval; 0 = 100 ms; silence of 5 = death */
 	uint64_t hello_ns;	/* limit on connecting + HELLO; 0 = 5 s */
@@ -77,7 +79,10 @@ void	link_unlisten(struct link_port *p);
  * Keep a pair to addr: dials now, and again with back-off (10 ms doubling to
  * 500 ms; 2 s after a refusal) whenever it is down, until link_undial.  The
  * link_pair stays valid (and its user pointer) until link_undial, whatever
- * happens to the connection; LINK_UP and LINK_DOWN tell its state.
+ * happens to the connection; LINK_UP and LINK_DOWN tell its state.  A refusal
+ * is a LINK_DOWN without a LINK_UP, once for each new reason.  A host name
+ * is looked up here, once, and may take as long as the resolver does; numeric
+ * addresses take no time.
  */
 struct link_pair *link_dial(struct link_port *p, const char *addr, void *user,
 	    struct err *err);
@@ -96,6 +101,8 @@ enum link_ev {
 	LINK_MSG,		/* a control message for the program */
 };
 
+/* ev.mem and everything else of a pair's rings stays readable until the next
+ * link_next after its LINK_DOWN. */
 struct link_event {
 	enum link_ev what;
 	struct link_pair *pair;
@@ -117,6 +124,11 @@ struct link_event {
 /* Next thing that happened; false when there is nothing.  Never blocks. */
 bool	link_next(struct link_port *p, struct link_event *ev);
 
+/* fd (borrowed) wakes link_wait when it is readable, until it is closed or
+ * link_unwatch. */
+int	link_watch(struct link_port *p, int fd, struct err *err);
+void	link_unwatch(struct link_port *p, int fd);
+
 /*
  * Until something may have happened, link_wake, or deadline_ns (clock_ns()
  * time; 0: now, UINT64_MAX: never): spins a little while cores are free,
@@ -136,6 +148,8 @@ uint32_t link_depth(const struct link_pair *pair);	/* as granted */
 uint32_t link_slot_bytes(const struct link_pair *pair);
 uint64_t link_epoch(const struct link_pair *pair);	/* changes with every UP */
 uint64_t link_heard_ns(const struct link_pair *pair);	/* last sign of life */
+/* Why the last attempt or connection of this pair ended; "" if it never did. */
+void	link_why(struct link_pair *pair, char out[256]);
 
 /* Close the connection now (deadline missed, bad bytes): LINK_DOWN follows; a
  * dialled pair dials again with a new epoch and new memory, so nothing late
@@ -147,8 +161,9 @@ void	link_break(struct link_pair *pair, const char *why);
 /* A free request slot (index), or -1 when depth are in flight or the pair is
  * down.  *mem: write routes (slot_route_put) and rows there. */
 int	link_reserve(struct link_pair *pair, void **mem);
-/* Fill head's epoch, seq, kind = SLOT_REQUEST (or keep SLOT_PING), commit.
- * user comes back in LINK_ANS. */
+/* Fill head's epoch, seq, bytes, kind = SLOT_REQUEST (or keep SLOT_PING), and
+ * commit.  The counts must fit the slot.  user comes back in LINK_ANS; nothing
+ * happens when the pair has gone down. */
 void	link_send(struct link_pair *pair, int slot, struct slot_head *head,
 	    void *user);
 /* Done with a LINK_ANS's memory: the slot is free again. */
@@ -162,7 +177,9 @@ void	link_unreserve(struct link_pair *pair, int slot);
  * aligned: rows may be written there while computing. */
 void	*link_answer_rows(struct link_pair *pair, int slot);
 /* Push the answer to the request in `slot`: head->status, n_row, row_bytes,
- * dtype_out, req_id are the caller's; ignored when the pair has gone down. */
+ * dtype_out, req_id (that of the request, else the client closes the pair) are
+ * the caller's; kind, epoch, seq, n_route, bytes are filled in.  Ignored when
+ * the pair has gone down. */
 void	link_answer(struct link_pair *pair, int slot, struct slot_head *head);
 
 /* ---- control messages ------------------------------------------------------ */

@@ -92,9 +92,11 @@ size_t	slot_rows_at(uint32_t n_route);
 /* Write *h at slot + SLOT_HEAD; the body must be in place (crc). */
 void	slot_encode(void *slot, const struct slot_head *h);
 
-/* Copy the header out of the slot and check magic, kind, counts against each
- * other and against slot_bytes, and the crc.  -1 with ERR_DATA says what is
- * wrong, with both values. */
+/* Copy the header out of the slot and check magic, kind, flags, dtypes, counts
+ * against each other and against slot_bytes, and the crc.  -1 with ERR_DATA
+ * says what is wrong, with both values.  What the numbers mean to a program
+ * (layer, dtype wanted, row and expert of each route) is the caller's to
+ * check. */
 int	slot_decode(const void *slot, size_t slot_bytes, struct slot_head *h,
 	    struct err *err);
 
@@ -107,5 +109,7 @@ const char *slot_status_name(int status);
 
 /* CRC-32C (Castagnoli), hardware where there is some; start with crc = 0. */
 uint32_t slot_crc32c(uint32_t crc, const void *p, size_t n);
+/* The same without the processor's instruction: what tests compare with. */
+uint32_t slot_crc32c_portable(uint32_t crc, const void *p, size_t n);
 
 #endif

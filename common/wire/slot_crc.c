@@ -1,0 +1,84 @@
+/*
+ * slot_crc.c - F1.  CRC-32C: polynomial 0x1edc6f41, reflected 0x82f63b78, as in
+ * iSCSI (RFC 3720 appendix B.4).  The processor's instruction where it has
+ * one (chosen at start-up), else eight tables of 256.
+ */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "buf.h"
+#include "slot.h"
+
+static uint32_t table[8][256];
+
+static uint32_t
+crc_table(uint32_t crc, const uint8_t *p, size_t n)
+{
+	uint64_t v;
+
+	for (; n >= 8; n -= 8, p += 8) {
+		v = buf_le64(p) ^ crc;
+		crc = table[7][v & 255] ^ table[6][v >> 8 & 255] ^
+		    table[5][v >> 16 & 255] ^ table[4][v >> 24 & 255] ^
+		    table[3][v >> 32 & 255] ^ table[2][v >> 40 & 255] ^
+		    table[1][v >> 48 & 255] ^ table[0][v >> 56];
+	}
+	while (n-- > 0)
+		crc = crc >> 8 ^ table[0][(crc ^ *p++) & 255];
+	return crc;
+}
+
+static uint32_t (*crc_best)(uint32_t, const uint8_t *, size_t) = crc_table;
+
+#if defined(__x86_64__)
+__attribute__((target("sse4.2"))) static uint32_t
+crc_sse42(uint32_t crc, const uint8_t *p, size_t n)
+{
+	uint64_t c = crc, v;
+
+	for (; n >= 8; n -= 8, p += 8) {
+		memcpy(&v, p, 8);
+		c = __builtin_ia32_crc32di(c, v);
+	}
+	crc = (uint32_t)c;
+	while (n-- > 0)
+		crc = __builtin_ia32_crc32qi(crc, *p++);
+	return crc;
+}
+#endif
+
+__attribute__((constructor)) static void
+crc_init(void)
+{
+	uint32_t c;
+	int i, k;
+
+	for (i = 0; i < 256; i++) {
+		c = (uint32_t)i;
+		for (k = 0; k < 8; k++)
+			c = c & 1 ? c >> 1 ^ 0x82f63b78u : c >> 1;
+		table[0][i] = c;
+	}
+	for (k = 1; k < 8; k++)
+		for (i = 0; i < 256; i++)
+			table[k][i] = table[k - 1][i] >> 8 ^
+			    table[0][table[k - 1][i] & 255];
+#if defined(__x86_64__)
+	__builtin_cpu_init();
+	if (__builtin_cpu_supports("sse4.2"))
+		crc_best = crc_sse42;
+#endif
+}
+
+uint32_t
+slot_crc32c(uint32_t crc, const void *p, size_t n)
+{
+	return ~crc_best(~crc, p, n);
+}
+
+uint32_t
+slot_crc32c_portable(uint32_t crc, const void *p, size_t n)
+{
+	return ~crc_table(~crc, p, n);
+}
