@@ -46,7 +46,7 @@ CFLAGS ?=
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -pthread -fPIC -ffp-contract=off $(opt_$(BUILD)) $(WARN) $(inc) $(FEATURE_CFLAGS) $(CFLAGS)
 # --as-needed: a program carries only the libraries that it calls.
 ALL_LDFLAGS := -pthread -Wl,--as-needed $(opt_$(BUILD)) $(LDFLAGS)
-LIBS := -levent -levent_pthreads -ljansson -lpcre2-8 -lutf8proc -lcurl $(FEATURE_LIBS) -lm -ldl -lrt
+LIBS = -levent -levent_pthreads -ljansson -lpcre2-8 -lutf8proc -lcurl $(FEATURE_LIBS) -lm -ldl -lrt
 
 programs := moe-expertd moe-attnd moe-route moe-bench moe-failsim
 scripts := $(wildcard bin/moe-up bin/moe-down bin/moe-ask bin/moe-drill bin/moe-sweep)

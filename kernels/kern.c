@@ -11,7 +11,7 @@
 
 #include "kern_impl.h"
 
-_Noreturn void
+void
 kern_bug(const char *file, int line, const char *text)
 {
 	fprintf(stderr, "kern: %s:%d: %s does not hold\n", file, line, text);

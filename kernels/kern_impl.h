@@ -42,7 +42,8 @@ struct kern {
 };
 
 /* Print "kern: FILE:LINE: text" on stderr and abort. */
-_Noreturn void kern_bug(const char *file, int line, const char *text);
+void	kern_bug(const char *file, int line, const char *text)
+	    __attribute__((noreturn));
 #define KERN_CHECK(cond)						\
 	do {								\
 		if (!(cond))						\
