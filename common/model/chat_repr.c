@@ -15,7 +15,7 @@
 void
 chat_repr_float(double f, char out[40])
 {
-	char z[40], *e;
+	char z[26], *e;	/* sign, 17 digits, point, exponent */
 	int prec, x, digits;
 
 	if (isnan(f) || isinf(f)) {

@@ -56,7 +56,6 @@ open_parts(struct at_engine *e, struct err *err)
 	e->core.cfg = c;
 	e->logits = mem_calloc((size_t)AT_LOGIT_ROWS * (size_t)c->vocab,
 	    sizeof(float));
-	e->scratch = at_sample_scratch_new();
 	return 0;
 }
 
@@ -118,7 +117,7 @@ at_engine_close(struct at_engine *e)
 		at_group_free(&e->group[i]);
 	at_kv_close(e->core.kv);
 	at_model_free(e->core.am);
-	at_sample_scratch_free(e->scratch);
+	at_sample_mem_free(&e->sample_mem);
 	mem_free(e->logits);
 	VEC_FREE(&e->in);
 	VEC_FREE(&e->cancel);

@@ -139,8 +139,9 @@ static bool
 draw(struct at_engine *e, struct at_seq_state *st, const float *logits)
 {
 	uint32_t ban[CONFIG_EOS + AT_MAX_STOP_ID];
-	struct at_sample_in in = { e->o.kn, &st->s->sampling, logits,
-	    e->info.n_vocab, st->n_tok, st->s->n_top, ban, 0 };
+	const struct at_sample_in in = { &st->s->sampling, e->o.kn, logits,
+	    e->info.n_vocab, st->n_tok, st->s->n_top, ban,
+	    banned(e, st, ban) };
 	struct at_sampled got;
 	struct at_out *o;
 
@@ -148,8 +149,7 @@ draw(struct at_engine *e, struct at_seq_state *st, const float *logits)
 		end(e, st, AT_FINISH_LENGTH, 0);
 		return false;
 	}
-	in.n_banned = banned(e, st, ban);
-	if (at_sample(&in, e->scratch, &got) != 0) {
+	if (at_sample(&in, &e->sample_mem, &got) != 0) {
 		fail(e, st, 500, "the model's logits are NaN");
 		return false;
 	}
@@ -174,11 +174,19 @@ static void
 prompt_lp(struct at_engine *e, struct at_seq_state *st, int pos,
     const float *logits)
 {
+	const struct at_sample_in in = { &st->s->sampling, e->o.kn, logits,
+	    e->info.n_vocab, pos, st->s->n_top < 0 ? 0 : st->s->n_top, NULL,
+	    0 };
 	struct at_sampled got;
 	struct at_out *o;
 
-	at_logprob(e->o.kn, logits, e->info.n_vocab, st->tok[pos],
-	    st->s->n_top < 0 ? 0 : st->s->n_top, e->scratch, &got);
+	if (at_sample_score(&in, st->tok[pos], &got) != 0) {
+		st->failed = true;
+		st->fail_status = 500;
+		snprintf(st->fail, sizeof(st->fail),
+		    "the model's logits are NaN");
+		return;
+	}
 	o = out_new(e, st, AT_PROMPT);
 	o->pos = pos;
 	o->id = st->tok[pos];
@@ -219,6 +227,10 @@ finish_seq(struct at_engine *e, struct at_group *g, struct at_seq_state *st)
 				prompt_lp(e, st, pos, l);
 			else if (last && i + j == m - 1 && !draw(e, st, l))
 				return;
+			if (st->failed) {
+				end(e, st, AT_FINISH_CANCEL, 0);
+				return;
+			}
 		}
 	}
 }

@@ -64,7 +64,7 @@ struct at_engine {
 	struct at_core core;
 	struct at_sched sched;
 	struct at_group group[AT_MAX_GROUP];
-	struct at_sample_scratch *scratch;
+	struct at_sample_mem sample_mem;
 	float *logits;		/* [AT_LOGIT_ROWS][vocab] */
 	VEC(struct at_out) fresh;	/* outputs of the step, not published yet */
 	uint64_t uncovered_ns;	/* since when; 0: covered */

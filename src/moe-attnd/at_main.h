@@ -1,0 +1,62 @@
+/* at_main - what moe-attnd is made of: opened in order, closed in reverse. */
+#ifndef MOE_AT_MAIN_H
+#define MOE_AT_MAIN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "at_api.h"
+#include "at_run.h"
+#include "cluster.h"
+#include "life.h"
+#include "link.h"
+#include "loop.h"
+#include "map.h"
+#include "model.h"
+#include "resid.h"
+
+struct at_main {
+	/* options */
+	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
+	const char *template_name, *key_file;
+	bool local, no_prefix, mixed, insecure, dry_run;
+	int dtype, quiet, verbose;
+	int64_t threads, ctx_tok, groups, max_seq, max_queue, step_rows, chunk;
+	int64_t ready_fd;
+	uint64_t kv_bytes, deadline_ns, stall_ns, request_ns, drain_ns;
+
+	/* parts */
+	struct model *m;
+	struct kern *kn;
+	struct token *token;
+	struct chat *chat;
+	struct at_defaults defaults;
+	struct cluster *cluster;
+	struct map *map;
+	struct link_port *port;
+	struct link_pair *router;
+	struct resid *resid;
+	struct resid_store *resid_store;
+	struct xeng *xeng;
+	struct at_engine *engine;
+	struct loop *loop;
+	struct life *life;
+	struct loop_timer *drain_timer, *report_timer;
+	struct at_api *api;
+	bool cut;		/* the drain was cut short */
+};
+
+#define AT_MAIN_INIT {							\
+	.http_addr = "127.0.0.1:8080", .name = "front", .groups = 1,	\
+	.max_seq = 256, .max_queue = 1024, .step_rows = 512,		\
+	.chunk = 256, .ready_fd = -1, .deadline_ns = 1000000000u,	\
+	.stall_ns = 10000000000u, .drain_ns = 30000000000u }
+
+/* Read and check everything, load the weights, start the engine; opens no
+ * HTTP port.  With dry_run: stops after the checks that read headers only. */
+int	at_main_open(struct at_main *a, struct err *err);
+/* Tell the router, if the cluster has one, how we are, once a second. */
+void	at_main_report_start(struct at_main *a);
+void	at_main_close(struct at_main *a);
+
+#endif

@@ -1,0 +1,213 @@
+/*
+ * moe-attnd - the attention front end: everything of the model but its routed
+ * experts, behind the OpenAI HTTP API.
+ *
+ * Threads: the main thread runs the event loop (HTTP, signals, reports); the
+ * engine has its own (at_run.c); the port of links has its control thread.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "at_api.h"
+#include "at_main.h"
+#include "cli.h"
+#include "life.h"
+#include "log.h"
+#include "mem.h"
+
+static const struct cli_opt *
+options(struct at_main *a)
+{
+	const struct cli_opt table[] = {
+	{ 'm', "model", CLI_STR, &a->model_dir, "DIR",
+	    "checkpoint directory", 0, 0, "MOE_MODEL" },
+	{ 'f', "file", CLI_STR, &a->cluster_file, "CLUSTER",
+	    "cluster file: where the expert servers are", 0, 0, "MOE_CLUSTER" },
+	{ 0, "local", CLI_FLAG, &a->local, NULL,
+	    "run the experts in this process instead", 0, 0, NULL },
+	{ 'p', "http", CLI_STR, &a->http_addr, "HOST:PORT",
+	    "address of the HTTP API (default 127.0.0.1:8080)", 0, 0, NULL },
+	{ 'i', "id", CLI_STR, &a->name, "NAME",
+	    "this front end's name in the cluster", 0, 0, NULL },
+	{ 0, "alias", CLI_STR, &a->alias, "NAME",
+	    "the model's name in the API (default: the directory's)",
+	    0, 0, NULL },
+	{ 0, "dtype", CLI_ENUM, &a->dtype, MODEL_DTYPES,
+	    "what to compute in (auto: the checkpoint's type)", 0, 0, NULL },
+	{ 0, "threads", CLI_INT, &a->threads, "N",
+	    "threads that compute (default: all processors)", 0, 1024, NULL },
+	{ 0, "isa", CLI_STR, &a->isa, "NAME",
+	    "kernel variant (default: the best this machine has)", 0, 0, NULL },
+	{ 0, "ctx-size", CLI_INT, &a->ctx_tok, "TOK",
+	    "longest prompt + answer (default: the model's, at most 32768)",
+	    1, 1 << 24, NULL },
+	{ 0, "kv-memory", CLI_SIZE, &a->kv_bytes, "SIZE",
+	    "memory for the KV cache (default: a quarter of the machine's)",
+	    0, 0, NULL },
+	{ 0, "no-prefix-cache", CLI_FLAG, &a->no_prefix, NULL,
+	    "forget KV pages when their sequence ends", 0, 0, NULL },
+	{ 0, "groups", CLI_INT, &a->groups, "N",
+	    "groups of rows in flight: 1 or 2 (default 1)", 1, 2, NULL },
+	{ 0, "max-seqs", CLI_INT, &a->max_seq, "N",
+	    "sequences that run at once (default 256)", 1, 65536, NULL },
+	{ 0, "max-queue", CLI_INT, &a->max_queue, "N",
+	    "sequences that wait or run, more get 503 (default 1024)",
+	    1, 1 << 20, NULL },
+	{ 0, "step-rows", CLI_INT, &a->step_rows, "N",
+	    "token rows of a step at most (default 512)", 1, 16384, NULL },
+	{ 0, "chunk", CLI_INT, &a->chunk, "TOK",
+	    "prompt tokens of one request in a step at most (default 256)",
+	    1, 16384, NULL },
+	{ 0, "deadline", CLI_DUR, &a->deadline_ns, "DUR",
+	    "patience with an expert server beyond its usual time (default 1s)",
+	    0, 0, NULL },
+	{ 0, "stall-limit", CLI_DUR, &a->stall_ns, "DUR",
+	    "longest wait for an expert that no server has (default 10s)",
+	    0, 0, NULL },
+	{ 0, "request-limit", CLI_DUR, &a->request_ns, "DUR",
+	    "longest a request may take (default: no limit)", 0, 0, NULL },
+	{ 0, "mixed", CLI_FLAG, &a->mixed, NULL,
+	    "allow servers of another kernel variant (bits may differ)",
+	    0, 0, NULL },
+	{ 0, "chat-template", CLI_STR, &a->template_name, "NAME",
+	    "which of the checkpoint's chat templates (default: its default)",
+	    0, 0, NULL },
+	{ 0, "api-key-file", CLI_STR, &a->key_file, "FILE",
+	    "keys that clients must send, one a line", 0, 0, NULL },
+	{ 0, "insecure", CLI_FLAG, &a->insecure, NULL,
+	    "serve on a public address without keys", 0, 0, NULL },
+	{ 0, "ready-fd", CLI_INT, &a->ready_fd, "N",
+	    "write a newline to descriptor N when ready", 0, 65535, NULL },
+	{ 't', "timeout", CLI_DUR, &a->drain_ns, "DUR",
+	    "how long a drain may take (default 30s)", 0, 0, NULL },
+	{ 'n', "dry-run", CLI_FLAG, &a->dry_run, NULL,
+	    "check options, files and model, then say ok and leave",
+	    0, 0, NULL },
+	{ 'q', "quiet", CLI_COUNT, &a->quiet, NULL, "say less", 0, 0, NULL },
+	{ 'v', "verbose", CLI_COUNT, &a->verbose, NULL, "say more", 0, 0,
+	    NULL },
+	{ 0, NULL, CLI_FLAG, NULL, NULL, NULL, 0, 0, NULL },
+	};
+
+	return mem_dup(table, sizeof(table));
+}
+
+static int
+check_options(const struct at_main *a, struct err *err)
+{
+	if (a->model_dir == NULL)
+		return err_set(err, ERR_USAGE, "-m DIR is needed");
+	if (a->local == (a->cluster_file != NULL))
+		return err_set(err, ERR_USAGE, a->local ?
+		    "--local and -f exclude each other" :
+		    "-f CLUSTER or --local is needed");
+	if (a->max_seq > a->step_rows)
+		return err_set(err, ERR_USAGE, "--max-seqs %lld is more than "
+		    "--step-rows %lld: a step has a row for each",
+		    (long long)a->max_seq, (long long)a->step_rows);
+	return 0;
+}
+
+static void
+on_api_drained(void *arg)
+{
+	struct at_main *a = arg;
+
+	life_drained(a->life);
+}
+
+static void
+on_drain(void *arg)
+{
+	struct at_main *a = arg;
+
+	log_info("draining: %d requests are left", at_api_running(a->api));
+	at_engine_drain(a->engine);
+	at_api_drain(a->api, on_api_drained, a);
+	loop_timer_in(a->drain_timer, a->drain_ns);
+}
+
+static void
+on_drain_over(void *arg)
+{
+	struct at_main *a = arg;
+
+	a->cut = true;
+	loop_stop(a->loop);
+}
+
+static void
+on_usr1(void *arg)
+{
+	struct at_main *a = arg;
+	struct at_metrics m;
+
+	at_metrics(a->engine, &m);
+	log_info("running %llu, waiting %llu, steps %llu, rows %llu, generated "
+	    "%llu, cached %llu, servers up %llu down %llu, replays %llu",
+	    (unsigned long long)m.n_running, (unsigned long long)m.n_waiting,
+	    (unsigned long long)m.steps, (unsigned long long)m.rows,
+	    (unsigned long long)m.gen_tok, (unsigned long long)m.cached_tok,
+	    (unsigned long long)m.server_up,
+	    (unsigned long long)m.server_down, (unsigned long long)m.replays);
+}
+
+static int
+serve(struct at_main *a, struct err *err)
+{
+	const struct life_opt lo = { a->loop, (int)a->ready_fd, on_drain, NULL,
+	    on_usr1, a };
+	const struct at_api_opt ao = { a->loop, a->http_addr, a->engine,
+	    a->token, a->chat, a->alias, a->key_file, a->insecure,
+	    a->defaults, a->request_ns, 0, 0, 0 };
+
+	a->drain_timer = loop_timer(a->loop, on_drain_over, a);
+	if (life_start(&a->life, &lo, err) != 0 ||
+	    at_api_start(&a->api, &ao, err) != 0)
+		return -1;
+	at_main_report_start(a);
+	log_info("http://%s serves %s (%s)", at_api_addr(a->api), a->alias,
+	    kern_variant(a->kn));
+	if (life_ready(a->life, err) != 0 || loop_run(a->loop, err) != 0)
+		return -1;
+	if (a->cut || life_hurried(a->life))
+		return err_set(err, ERR_TEMP, "left with %d requests "
+		    "unfinished", at_api_running(a->api));
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct at_main a = AT_MAIN_INIT;
+	struct err err = ERR_INIT;
+	const struct cli_opt *opt = options(&a);
+	const struct cli cli = { "moe-attnd", NULL, "",
+	    "Serve a Mixture-of-Experts model over HTTP, its experts elsewhere.",
+	    opt };
+	int n = cli_parse(&cli, argc, argv, &err), rc = 0;
+
+	if (n >= 0 && n < argc)
+		n = err_set(&err, ERR_USAGE, "what is '%s'?", argv[n]);
+	if (n < 0 || check_options(&a, &err) != 0)
+		return cli_fail("moe-attnd", &err);
+	log_init("moe-attnd", a.name, LOG_INFO + a.verbose - a.quiet < 0 ?
+	    LOG_ERROR : LOG_INFO + a.verbose - a.quiet > LOG_DEBUG ?
+	    LOG_DEBUG : (enum log_level)(LOG_INFO + a.verbose - a.quiet));
+	if (at_main_open(&a, &err) != 0) {
+		rc = -1;
+	} else if (a.dry_run) {
+		puts("ok");
+		rc = fflush(stdout) == 0 ? 0 : err_set(&err, ERR_TEMP,
+		    "cannot write to stdout");
+	} else {
+		rc = serve(&a, &err);
+	}
+	if (rc != 0)
+		log_error("%s", err.text);
+	at_main_close(&a);
+	mem_free((void *)(uintptr_t)opt);
+	return rc == 0 ? 0 : err.code;
+}
