@@ -18,7 +18,7 @@ struct bench {			/* an engine over fake experts */
 	struct kern *kn;
 	struct resid *resid;
 	struct xeng *x;
-	struct kern_expert expert[FAKE_LAYERS][FAKE_EXPERTS];	/* the oracle's */
+	struct kern_expert expert[FAKE_LAYERS][FAKE_EXPERTS];	/* oracle */
 };
 
 struct want {			/* a job with its memory */
@@ -98,7 +98,9 @@ want_make(struct want *w, struct bench *b, struct rng *r, int layer,
     int n_expert)
 {
 	float row[FAKE_H];
-	size_t i, j, rb = row_bytes(b), stride = rb + 2 * (layer % 2);
+	/* Odd layers have a gap of one element between rows. */
+	size_t i, j, stride = row_bytes(b) +
+	    (layer % 2 ? kern_dtype_bytes(kern_act(b->kn), 1) : 0);
 
 	memset(w, 0, sizeof(*w));
 	w->b = b;
@@ -127,6 +129,22 @@ want_make(struct want *w, struct bench *b, struct rng *r, int layer,
 		    (uint16_t)rng_below(r, (uint64_t)n_expert);
 		w->job.route[i].r.weight = (float)rng_next_unit(r);
 	}
+}
+
+/* Instead of the random ones: n routes, all of row 0 to expert 0. */
+static void
+want_routes(struct want *w, uint32_t n)
+{
+	uint32_t j;
+
+	w->job.n_route = n;
+	xeng_job_routes(&w->job, n);
+	for (j = 0; j < n; j++)
+		w->job.route[j].r = (struct slot_route){ 0, 0, 1.0f };
+	mem_free(w->out);
+	w->out = mem_alloc(n * w->job.out_stride);
+	memset(w->out, GUARD, n * w->job.out_stride);
+	w->job.out = w->out;
 }
 
 static void
@@ -314,7 +332,7 @@ test_random(enum kern_dtype act, const char *policy, uint32_t pass_rows)
 	    m.expired);
 	OK(xeng_stats(b.x)->queued_jobs == 0 &&
 	    xeng_stats(b.x)->queued_rows == 0 &&
-	    (int)xeng_stats(b.x)->jobs == m.good, "nothing is left, all counted");
+	    (int)xeng_stats(b.x)->jobs == m.good, "nothing left, all counted");
 	OK(hist_quantile(&xeng_stats(b.x)->rows_per_pick, 1) <= pass_rows,
 	    "no pass is larger than allowed");
 	bench_close(&b);
@@ -450,11 +468,8 @@ test_wait_rows(void)
 	for (i = 0; i < 2; i++) {
 		c[i] = xeng_client_up(b.x);
 		want_make(&w[i], &b, &r, 0, 5);
-		w[i].job.n_route = i == 0 ? 1 : 8;
-		xeng_job_routes(&w[i].job, 8);
+		want_routes(&w[i], i == 0 ? 1 : 8);
 	}
-	for (i = 0; i < 8; i++)
-		w[1].job.route[i].r = (struct slot_route){ 0, 3, 1.0f };
 	submit(&b, &w[0], c[0], 0);
 	submit(&b, &w[1], c[1], 0);
 	drain(&b, 0, &next);
@@ -485,16 +500,7 @@ test_expire(void)
 	c = xeng_client_up(b.x);
 	for (i = 0; i < 2; i++) {
 		want_make(&w[i], &b, &r, 0, 1);
-		w[i].job.n_route = 6;
-		xeng_job_routes(&w[i].job, 6);
-		while (w[i].job.n_route < 6)
-			w[i].job.n_route++;
-		for (int j = 0; j < 6; j++)
-			w[i].job.route[j].r = (struct slot_route){ 0, 0, 1 };
-		mem_free(w[i].out);
-		w[i].out = mem_alloc(6 * w[i].job.out_stride);
-		memset(w[i].out, GUARD, 6 * w[i].job.out_stride);
-		w[i].job.out = w[i].out;
+		want_routes(&w[i], 6);
 		w[i].job.deadline_ns = 100;
 	}
 	submit(&b, &w[0], c, 10);
@@ -514,7 +520,7 @@ test_expire(void)
 	bench_close(&b);
 }
 
-/* ---- experts that are not in memory yet ------------------------------------ */
+/* ---- experts that are not in memory yet ---------------------------------- */
 
 static void
 poll_until(struct bench *b, uint32_t loading, struct err *e)
@@ -553,10 +559,7 @@ test_cold(void)
 	resid_load_all(b.resid);
 	OK(submit(&b, &w, c, 1) && !xeng_step(b.x, 2, &next) &&
 	    next == UINT64_MAX, "loading: it waits");
-	big.job.n_route = MAX_ROUTE;
-	xeng_job_routes(&big.job, MAX_ROUTE);
-	for (int j = 0; j < MAX_ROUTE; j++)
-		big.job.route[j].r = (struct slot_route){ 0, 1, 1 };
+	want_routes(&big, MAX_ROUTE);
 	OK(!submit(&b, &big, c, 1), "no more than cold_rows wait");
 	late.job.deadline_ns = 50;
 	OK(submit(&b, &late, c, 1) && !xeng_step(b.x, 50, &next) && next == 51,
