@@ -39,6 +39,7 @@ struct at_disp {
 	struct at_disp_opt o;
 	int k;			/* top_k */
 	size_t row_bytes;
+	int client;		/* local: our number in the engine */
 	struct at_server *server;
 	int n_server, turn;
 	struct at_call *spare;

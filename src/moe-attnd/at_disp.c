@@ -44,6 +44,8 @@ at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
 	d->rows = mem_calloc((size_t)o->cfg->n_expert, sizeof(*d->rows));
 	d->next_req = 1;
 	d->retry_ns = UINT64_MAX;
+	if (o->xeng != NULL)
+		d->client = xeng_client_up(o->xeng);
 	d->server = mem_calloc((size_t)n, sizeof(*d->server));
 	for (i = 0; i < n; i++) {
 		d->n_server = i + 1;
@@ -64,6 +66,8 @@ at_disp_close(struct at_disp *d)
 
 	if (d == NULL)
 		return;
+	if (d->o.xeng != NULL)
+		xeng_client_down(d->o.xeng, d->client);
 	for (i = 0; i < d->n_server; i++)
 		at_server_close(&d->server[i]);
 	while ((c = d->spare) != NULL) {
@@ -321,6 +325,7 @@ send_local(struct at_disp *d, struct at_flight *f, uint32_t n)
 	j->out = f->buf;
 	j->out_stride = d->row_bytes;
 	j->weight_in = d->o.cfg->rule == KERN_ROUTE_SIGMOID_INPUT;
+	j->client = d->client;
 	j->submit_ns = clock_ns();
 	j->deadline_ns = 0;
 	j->done = local_done;

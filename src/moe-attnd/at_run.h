@@ -9,6 +9,7 @@
 #include "at_engine.h"
 #include "at_group.h"
 #include "at_sample.h"
+#include "mem.h"
 
 #define AT_MAX_GROUP	8
 #define AT_LOGIT_ROWS	32	/* logits of this many rows at a time */
