@@ -23,7 +23,7 @@ struct life;
 
 struct life_opt {
 	struct loop *loop;
-	int ready_fd;		/* -1: none; life owns and closes it */
+	int ready_fd;		/* -1: none; closed when told (0..2 stay open) */
 	loop_fn *drain;		/* NULL: TERM stops the loop at once */
 	loop_fn *reload;	/* HUP; NULL: ignored */
 	loop_fn *usr1;		/* USR1; NULL: ignored */
