@@ -156,23 +156,20 @@ expand(const char *pattern, int layer, int expert, char out[NAME_MAX_BYTES])
 }
 
 /* The first way to store role whose tensor is in the checkpoint; NULL when
- * none is, with *first_p the row that a message should name. */
+ * none is. */
 static const struct family_tensor *
 find_row(const struct model *m, enum model_role role, int layer, int expert,
-    const struct ckpt_tensor **t_p, const struct family_tensor **first_p)
+    const struct ckpt_tensor **t_p)
 {
 	const struct family *f = m->cfg->family;
 	const struct family_tensor *list[2] = { f->attn, f->ffn }, *r;
 	char name[NAME_MAX_BYTES];
 	int i;
 
-	*first_p = NULL;
 	for (i = 0; i < 2; i++)
 		for (r = list[i]; r->name != NULL; r++) {
 			if (r->role != role)
 				continue;
-			if (*first_p == NULL)
-				*first_p = r;
 			*t_p = ckpt_find(m->ckpt,
 			    expand(r->name, layer, expert, name));
 			if (*t_p != NULL)
@@ -230,7 +227,7 @@ model_ref(const struct model *m, enum model_role role, int layer, int expert,
     struct model_ref *out)
 {
 	const struct model_cfg *c = m->cfg;
-	const struct family_tensor *r, *first;
+	const struct family_tensor *r;
 	const struct ckpt_tensor *t;
 
 	BUG_ON(per_layer(role) && (layer < 0 || layer >= c->n_layer));
@@ -239,10 +236,24 @@ model_ref(const struct model *m, enum model_role role, int layer, int expert,
 		return false;
 	if (role == MODEL_LM_HEAD && c->tied)
 		role = MODEL_EMBED;
-	r = find_row(m, role, layer, expert, &t, &first);
+	r = find_row(m, role, layer, expert, &t);
 	BUG_ON(r == NULL);	/* model_open has seen it */
 	make_ref(c, r, expert, t, out);
 	return true;
+}
+
+/* The row of the layout that comes first; NULL for none. */
+static const struct family_tensor *
+first_row(const struct family *f, enum model_role role)
+{
+	const struct family_tensor *list[2] = { f->attn, f->ffn }, *r;
+	int i;
+
+	for (i = 0; i < 2; i++)
+		for (r = list[i]; r->name != NULL; r++)
+			if (r->role == role)
+				return r;
+	return NULL;
 }
 
 /* ---- checking --------------------------------------------------------- */
@@ -259,9 +270,10 @@ show_shape(struct str *s, const size_t *d, int rank)
 }
 
 static int
-missing(const struct model *m, const struct family_tensor *r, int layer,
-    int expert, struct err *err)
+missing(const struct model *m, enum model_role role, int layer, int expert,
+    struct err *err)
 {
+	const struct family_tensor *r = first_row(m->cfg->family, role);
 	char name[NAME_MAX_BYTES];
 	size_t want[3];
 	struct str s = STR_INIT;
@@ -312,17 +324,15 @@ static int
 check_role(const struct model *m, enum model_role role, int layer, int expert,
     struct err *err)
 {
-	const struct family_tensor *r, *first;
+	const struct family_tensor *r;
 	const struct ckpt_tensor *t;
 
 	if (!has_role(m->cfg, role, layer) ||
 	    (role == MODEL_LM_HEAD && m->cfg->tied))
 		return 0;
-	r = find_row(m, role, layer, expert, &t, &first);
-	if (r == NULL) {
-		BUG_ON(first == NULL);
-		return missing(m, first, layer, expert, err);
-	}
+	r = find_row(m, role, layer, expert, &t);
+	if (r == NULL)
+		return missing(m, role, layer, expert, err);
 	return check_tensor(m, r, t, err);
 }
 
@@ -353,6 +363,47 @@ check_all(const struct model *m, struct err *err)
 		if (check_layer(m, layer, err) != 0)
 			return -1;
 	return 0;
+}
+
+/* ---- what a checkpoint holds ------------------------------------------- */
+
+static int
+each_of_role(const struct model_cfg *c, enum model_role role, int layer,
+    model_tensor_fn *fn, void *arg)
+{
+	const struct family_tensor *r;
+	char name[NAME_MAX_BYTES];
+	size_t shape[3];
+	int i, e, n, rc = 0;
+
+	if (!has_role(c, role, layer) || (role == MODEL_LM_HEAD && c->tied))
+		return 0;
+	r = first_row(c->family, role);
+	/* Two roles in one tensor: it is named at the first of them. */
+	if (r->part == FAMILY_SECOND || r->part == FAMILY_ODD)
+		return 0;
+	for (i = 0; i < r->rank; i++)
+		shape[i] = dim_size(c, r->dim[i]);
+	n = per_expert(role) && !r->slab ? c->n_expert : 1;
+	for (e = 0; rc == 0 && e < n; e++)
+		rc = fn(expand(r->name, layer, e, name), role, r->rank, shape,
+		    arg);
+	return rc;
+}
+
+int
+model_each_tensor(const struct model_cfg *cfg, model_tensor_fn *fn, void *arg)
+{
+	int role, layer, rc = 0;
+
+	for (role = 0; rc == 0 && role < MODEL_IN_NORM; role++)
+		rc = each_of_role(cfg, (enum model_role)role, 0, fn, arg);
+	for (layer = 0; rc == 0 && layer < cfg->n_layer; layer++)
+		for (role = MODEL_IN_NORM; rc == 0 && role < MODEL_ROLES;
+		    role++)
+			rc = each_of_role(cfg, (enum model_role)role, layer,
+			    fn, arg);
+	return rc;
 }
 
 /* ---- opening and asking ------------------------------------------------ */

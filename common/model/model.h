@@ -87,6 +87,16 @@ const char *model_role_name(enum model_role role);	/* "q_proj bias" */
 uint64_t model_expert_file_bytes(const struct model *m, int layer);
 uint64_t model_file_bytes(const struct model *m);
 
+/*
+ * Call fn for every tensor that a checkpoint of this config holds when its
+ * writer uses the family's first layout, in the order of the model.  Stops at
+ * the first return that is not 0 and returns it.
+ */
+typedef int (model_tensor_fn)(const char *name, enum model_role role, int rank,
+    const size_t *shape, void *arg);
+int	model_each_tensor(const struct model_cfg *cfg, model_tensor_fn *fn,
+	    void *arg);
+
 /* --dtype: what to compute in.  auto: the dtype of the weights in the file,
  * F16 and BF16 give bf16, F32 gives f32. */
 enum model_dtype { MODEL_AUTO = 0, MODEL_F32, MODEL_BF16 };
