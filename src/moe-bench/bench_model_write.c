@@ -90,15 +90,17 @@ scan_dir(const char *dir, bool remove, struct err *err)
 	return rc;
 }
 
+/* *made_p: the directory was not there. */
 static int
-prepare_dir(const struct bench_model_write *w, uint64_t bytes,
+prepare_dir(const struct bench_model_write *w, uint64_t bytes, bool *made_p,
     struct err *err)
 {
 	char need[NUM_TEXT], have[NUM_TEXT];
 	struct statvfs v;
 	uint64_t free_bytes;
 
-	if (mkdir(w->dir, 0777) != 0 && errno != EEXIST)
+	*made_p = mkdir(w->dir, 0777) == 0;
+	if (!*made_p && errno != EEXIST)
 		return err_sys(err, ERR_DATA, errno, "%s", w->dir);
 	if (!w->force && scan_dir(w->dir, false, err) != 0)
 		return -1;
@@ -378,11 +380,12 @@ bench_model_write(const struct bench_model_write *w, uint64_t *bytes_p,
 	};
 	const char *index = "model.safetensors.index.json";
 	size_t i, n = sizeof(other) / sizeof(other[0]);
+	bool made;
 	int rc;
 
 	writer_init(&x, w);
 	*bytes_p = x.plan.bytes;
-	rc = prepare_dir(w, x.plan.bytes, err);
+	rc = prepare_dir(w, x.plan.bytes, &made, err);
 	if (rc == 0)
 		rc = write_weights(&x, err);
 	rc = close_weights(&x, err) != 0 ? -1 : rc;
@@ -404,6 +407,8 @@ bench_model_write(const struct bench_model_write *w, uint64_t *bytes_p,
 		drop_part(&x, index);
 		for (i = 0; i < n; i++)
 			drop_part(&x, other[i].name);
+		if (made)
+			(void)rmdir(w->dir);	/* unless files stand in it */
 	}
 	writer_fini(&x);
 	return rc;
