@@ -81,6 +81,7 @@ fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 unit_bin := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(unit_src))
 kern_bin := $(patsubst tests/kern/%.c,$(B)/tests/kern/%,$(kern_test_src))
 fuzz_bin := $(patsubst tests/fuzz/%.c,$(B)/tests/fuzz/%,$(fuzz_src))
+tool_bin := $(patsubst tests/tool/%.c,$(B)/tests/tool/%,$(wildcard tests/tool/*.c))
 prog_bin := $(addprefix $(B)/bin/,$(programs))
 
 .PHONY: all help check check-unit check-e2e check-gpu lint install uninstall clean tests features
@@ -89,7 +90,7 @@ prog_bin := $(addprefix $(B)/bin/,$(programs))
 .DELETE_ON_ERROR:
 
 all: features $(prog_bin) $(if $(filter release,$(config)),bin-links)
-tests: $(unit_bin) $(kern_bin) $(fuzz_bin)
+tests: $(unit_bin) $(kern_bin) $(fuzz_bin) $(tool_bin)
 
 help:
 	@echo 'make                 build the programs into $(B)/bin (and bin/)'

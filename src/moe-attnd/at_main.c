@@ -1,0 +1,256 @@
+/* at_main - see at_main.h. */
+#include "at_main.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "http.h"
+#include "log.h"
+#include "mem.h"
+#include "plan.h"
+
+#define CTX_DEFAULT	32768
+#define REPORT_NS	1000000000u
+
+/* ---- reading and checking ---- */
+
+static int
+open_kern(struct at_main *a, struct err *err)
+{
+	const struct kern_opt o = { NULL, a->isa,
+	    model_pick_act(a->m, (enum model_dtype)a->dtype),
+	    (int)a->threads };
+	char why[KERN_WHY];
+
+	if (kern_open(&a->kn, &o, why) != 0)
+		return err_set(err, ERR_UNAVAIL, "%s", why);
+	return 0;
+}
+
+static int
+read_files(struct at_main *a, struct err *err)
+{
+	const struct model_cfg *c;
+	char *warn;
+
+	if (model_open(&a->m, a->model_dir, err) != 0 ||
+	    token_load(&a->token, a->model_dir, err) != 0 ||
+	    chat_load(&a->chat, a->model_dir, a->template_name, err) < 0 ||
+	    at_defaults_load(&a->defaults, a->model_dir, &warn, err) != 0)
+		return -1;
+	if (warn != NULL) {
+		log_warn("%s", warn);
+		mem_free(warn);
+	}
+	c = model_cfg(a->m);
+	if (a->alias == NULL)
+		a->alias = model_name(a->m);
+	if (a->ctx_tok == 0)
+		a->ctx_tok = c->max_pos < CTX_DEFAULT ? c->max_pos :
+		    CTX_DEFAULT;
+	if (a->ctx_tok > c->max_pos)
+		return err_set(err, ERR_USAGE, "--ctx-size %lld: the model "
+		    "knows %d positions", (long long)a->ctx_tok, c->max_pos);
+	return open_kern(a, err);
+}
+
+static int
+read_cluster(struct at_main *a, struct err *err)
+{
+	const struct model_cfg *c = model_cfg(a->m);
+	bool *moe;
+	int l, rc;
+
+	if (a->cluster_file == NULL)
+		return 0;
+	if (cluster_read(&a->cluster, a->cluster_file, err) != 0)
+		return -1;
+	moe = mem_calloc((size_t)c->n_layer, sizeof(*moe));
+	for (l = 0; l < c->n_layer; l++)
+		moe[l] = c->layer[l].moe;
+	rc = plan_cluster(a->cluster, c->n_layer, moe, c->n_expert, &a->map,
+	    err);
+	mem_free(moe);
+	return rc;
+}
+
+/* ---- the parts ---- */
+
+static int
+open_port(struct at_main *a, uint64_t fingerprint, struct err *err)
+{
+	const struct model_cfg *c = model_cfg(a->m);
+	const struct cluster_member *r;
+	struct link_opt o = { 0 };
+
+	o.me.role = LINK_FRONT;
+	snprintf(o.me.name, sizeof(o.me.name), "%s", a->name);
+	if (getrandom(&o.me.incarnation, sizeof(o.me.incarnation), 0) < 0)
+		return err_sys(err, ERR_TEMP, errno, "getrandom");
+	o.me.fingerprint = fingerprint;
+	snprintf(o.me.variant, sizeof(o.me.variant), "%s",
+	    kern_variant(a->kn));
+	o.me.act = (uint8_t)kern_act(a->kn);
+	o.me.mixed = a->mixed;
+	o.me.hidden = (uint32_t)c->hidden;
+	o.me.n_layer = (uint32_t)c->n_layer;
+	o.me.n_expert = (uint32_t)c->n_expert;
+	o.me.top_k = (uint32_t)c->top_k;
+	at_disp_ring(c, kern_act(a->kn), &o.slot_bytes, &o.depth);
+	if (link_port_open(&a->port, &o, err) != 0)
+		return -1;
+	r = a->cluster != NULL ? cluster_find(a->cluster, CLUSTER_ROUTE, NULL) :
+	    NULL;
+	if (r == NULL)
+		return 0;
+	a->router = link_dial(a->port, r->addr, NULL, err);
+	return a->router != NULL ? 0 : err_ctx(err, "router %s", r->name);
+}
+
+static void
+say_progress(uint64_t done, uint64_t total, void *arg)
+{
+	(void)arg;
+	if (isatty(STDERR_FILENO))
+		fprintf(stderr, "\rexperts: %3.0f %%%s",
+		    total ? 100.0 * (double)done / (double)total : 100.0,
+		    done >= total ? "\n" : "");
+}
+
+static int
+open_local(struct at_main *a, struct err *err)
+{
+	const struct model_cfg *c = model_cfg(a->m);
+	const struct resid_opt ro = { .kn = a->kn, .m = a->m };
+	struct xeng_opt xo = { .kn = a->kn, .hidden = c->hidden,
+	    .inter = c->inter, .glu = c->glu };
+	int l, e;
+
+	a->resid = resid_open(&ro);
+	for (l = 0; l < c->n_layer; l++)
+		for (e = 0; e < c->n_expert; e++)
+			resid_assign(a->resid, l, e);
+	resid_load_all(a->resid);
+	if (resid_wait(a->resid, say_progress, NULL, err) != 0)
+		return -1;
+	xo.resid = a->resid;
+	a->xeng = xeng_open(&xo);
+	return 0;
+}
+
+/* A quarter of the machine, but no more than all sequences can use. */
+static uint64_t
+default_kv(const struct at_main *a)
+{
+	const struct model_cfg *c = model_cfg(a->m);
+	double page = (double)kern_kv_page_bytes(c->n_kv_head, c->dk, c->dv,
+	    kern_act(a->kn)) * c->n_layer;
+	double pages = ceil((double)a->ctx_tok / KERN_PAGE_TOK) *
+	    (double)a->max_seq;
+	double ram = (double)sysconf(_SC_PHYS_PAGES) *
+	    (double)sysconf(_SC_PAGESIZE) / 4;
+
+	return (uint64_t)fmin(ram, page * pages);
+}
+
+static int
+open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
+{
+	const struct at_engine_opt o = { .kn = a->kn, .m = a->m,
+	    .fingerprint = fingerprint, .ctx_tok = (int)a->ctx_tok,
+	    .kv_bytes = a->kv_bytes ? a->kv_bytes : default_kv(a),
+	    .prefix_cache = !a->no_prefix, .n_group = (int)a->groups,
+	    .max_seq = (int)a->max_seq, .max_queue = (int)a->max_queue,
+	    .step_rows = (int)a->step_rows, .chunk_tok = (int)a->chunk,
+	    .port = a->port, .map = a->map, .xeng = a->xeng,
+	    .deadline_ns = a->deadline_ns, .stall_ns = a->stall_ns };
+
+	return at_engine_open(&a->engine, &o, err);
+}
+
+int
+at_main_open(struct at_main *a, struct err *err)
+{
+	uint64_t fingerprint;
+
+	if (read_files(a, err) != 0 || read_cluster(a, err) != 0 ||
+	    http_check_addr(a->http_addr, a->key_file != NULL, a->insecure,
+	    err) != 0)
+		return -1;
+	if (a->dry_run)
+		return 0;
+	if (model_fingerprint(a->m, &fingerprint, err) != 0 ||
+	    loop_open(&a->loop, err) != 0 ||
+	    open_port(a, fingerprint, err) != 0 ||
+	    (a->local && open_local(a, err) != 0) ||
+	    open_engine(a, fingerprint, err) != 0)
+		return -1;
+	return 0;
+}
+
+/* ---- reports to the router ---- */
+
+static void
+report(void *arg)
+{
+	struct at_main *a = arg;
+	struct at_metrics m;
+	char why[200], *text;
+	json_t *j;
+
+	at_metrics(a->engine, &m);
+	j = json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I}",
+	    "name", a->name, "role", "front", "pid", (int)getpid(),
+	    "address", at_api_addr(a->api),
+	    "state", life_draining(a->life) ? "draining" :
+	    at_health(a->engine, why) ? "serving" : "waiting",
+	    "waiting", (json_int_t)m.n_waiting,
+	    "running", (json_int_t)m.n_running,
+	    "rows", (json_int_t)m.rows,
+	    "tokens", (json_int_t)m.gen_tok,
+	    "replays", (json_int_t)m.replays);
+	text = json_dumps(j, JSON_COMPACT);
+	/* The router may be away: nothing depends on it. */
+	(void)link_msg(a->router, LINK_MSG_REPORT, text, strlen(text));
+	free(text);
+	json_decref(j);
+}
+
+void
+at_main_report_start(struct at_main *a)
+{
+	if (a->router == NULL)
+		return;
+	a->report_timer = loop_timer(a->loop, report, a);
+	loop_timer_every(a->report_timer, REPORT_NS);
+}
+
+void
+at_main_close(struct at_main *a)
+{
+	loop_timer_free(a->report_timer);
+	loop_timer_free(a->drain_timer);
+	at_api_stop(a->api);
+	life_end(a->life);
+	at_engine_close(a->engine);
+	if (a->xeng != NULL)
+		xeng_close(a->xeng);
+	resid_close(a->resid);
+	if (a->router != NULL)
+		link_undial(a->router);
+	if (a->port != NULL)
+		link_port_close(a->port);
+	map_unref(a->map);
+	cluster_free(a->cluster);
+	chat_free(a->chat);
+	token_free(a->token);
+	if (a->kn != NULL)
+		kern_close(a->kn);
+	model_close(a->m);
+	loop_close(a->loop);
+}
