@@ -57,7 +57,7 @@ void	token_free(struct token *t);	/* NULL is fine */
  * holes, stand for nothing and decode to "". */
 uint32_t token_vocab_size(const struct token *t);
 
-/* -1 where the model names none. */
+/* -1 where the model names none (pad: or one that the vocabulary lacks). */
 int32_t	token_bos(const struct token *t);
 int32_t	token_eos(const struct token *t);
 int32_t	token_pad(const struct token *t);
@@ -93,7 +93,7 @@ struct token_ids {			/* VEC_PUSH and VEC_FREE work on it */
 };
 
 struct token_span {
-	size_t at, n;			/* bytes of the text */
+	size_t begin, end;		/* bytes of the text, end excluded */
 };
 
 /*
@@ -117,7 +117,7 @@ struct token_span {
  */
 struct token_text {
 	const char *p;			/* valid UTF-8 */
-	size_t n;
+	size_t n;			/* at most 1 GiB */
 	bool add_special;		/* apply the post-processor (BOS ...) */
 	bool parse_special;
 	const struct token_span *untrusted;	/* sorted, disjoint */
