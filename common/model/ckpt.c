@@ -182,9 +182,10 @@ build_hash(struct ckpt *c, struct err *err)
 		for (; c->slot[j & (c->slots - 1)] != 0; j++) {
 			u = &c->t.p[c->slot[j & (c->slots - 1)] - 1];
 			if (strcmp(u->name, t->name) == 0)
-				return err_set(err, ERR_DATA, "%s: tensor %s "
-				    "is in %s as well", c->shard.p[t->file].path,
-				    t->name, c->shard.p[u->file].name);
+				return err_set(err, ERR_DATA,
+				    "%s: tensor %s is in %s as well",
+				    c->shard.p[t->file].path, t->name,
+				    c->shard.p[u->file].name);
 		}
 		c->slot[j & (c->slots - 1)] = (uint32_t)i + 1;
 		c->bytes += t->bytes;

@@ -7,7 +7,8 @@
 #define END	{ .name = NULL }
 #define MAT(role, name, out, in)	{ role, name, 2, { out, in }, 0, 0, 0 }
 #define VEC1(role, name, n)		{ role, name, 1, { n }, 0, 0, 0 }
-#define PART(role, name, out, in, part)	{ role, name, 2, { out, in }, part, 0, 0 }
+#define PART(role, name, out, in, part)	\
+	{ role, name, 2, { out, in }, part, 0, 0 }
 #define SLAB(role, name, out, in, part)	\
 	{ role, name, 3, { FAMILY_E, out, in }, part, true, false }
 

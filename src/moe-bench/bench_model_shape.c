@@ -95,8 +95,8 @@ set_name(struct bench_model_shape *s, const char *name, struct err *err)
 			*s = shapes[i];
 			return 0;
 		}
-	return err_set(err, ERR_USAGE, "--shape: '%s' is neither a name (small, "
-	    "olmoe, qwen15moe, mixtral, qwen3-30b, dsv3) nor KEY=VALUE", name);
+	return err_set(err, ERR_USAGE, "--shape: '%s' is neither a name "
+	    "(small, olmoe, qwen15moe, mixtral, qwen3-30b, dsv3) nor KEY=VALUE", name);
 }
 
 int

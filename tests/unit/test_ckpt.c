@@ -51,7 +51,7 @@ refused_header(const char *what, const char *header, size_t n, const char *a)
 }
 
 #define T(name, dtype, shape, b, e)					\
-	"\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape		\
+	"\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape	\
 	",\"data_offsets\":[" #b "," #e "]}"
 
 static void
@@ -111,9 +111,9 @@ test_shrunk(void)
 static void
 test_bad_files(void)
 {
-	static const unsigned char past[] = { 200, 0, 0, 0, 0, 0, 0, 0, '{', '}' };
-	static const unsigned char huge[] = { 0, 0, 0, 0, 0, 0, 0, 0xff, '{', '}' };
-	static const unsigned char list[] = { 2, 0, 0, 0, 0, 0, 0, 0, '[', ']' };
+	static const char past[10] = "\310\0\0\0\0\0\0\0{}";
+	static const char huge[10] = "\0\0\0\0\0\0\0\377{}";
+	static const char list[10] = "\2\0\0\0\0\0\0\0[]";
 
 	refused("no file", SINGLE, scratch_dir);
 	scratch_write(SINGLE, "1234", 4);
@@ -154,8 +154,8 @@ test_bad_tensors(void)
 	    "tensor w: data_offsets: 4 bytes do not hold 2 values of F32");
 	refused_header("half a byte", "{" T("w", "F4", "[3]", 0, 2) "}", 2,
 	    "do not hold");
-	refused_header("offsets backwards", "{" T("w", "U8", "[1]", 1, 0) "}", 1,
-	    "not a range");
+	refused_header("offsets backwards", "{" T("w", "U8", "[1]", 1, 0) "}",
+	    1, "not a range");
 	refused_header("one offset", "{\"w\":{\"dtype\":\"U8\",\"shape\":[1],"
 	    "\"data_offsets\":[0]}}", 1, "two integers");
 	refused_header("an offset beyond 64 bits", "{" T("w", "U8", "[1]",
@@ -204,6 +204,8 @@ test_index(void)
 	    INDEX);
 	refused_index("/etc/passwd", "{\"weight_map\":{\"a\":\"/etc/passwd\"}}",
 	    "/etc/passwd", INDEX);
+	refused_index("..", "{\"weight_map\":{\"a\":\"..\"}}", "is refused",
+	    INDEX);
 	refused_index("an empty name", "{\"weight_map\":{\"a\":\"\"}}", "a",
 	    INDEX);
 	refused_index("a number", "{\"weight_map\":{\"a\":3}}", "a", INDEX);

@@ -86,7 +86,8 @@ test_mixtral(void)
 	OK(c->layer[3].moe && c->layer[3].rope && c->layer[3].window == 0,
 	    "layers");
 	OK(!c->qkv_bias && c->qknorm == CONFIG_QKNORM_NONE &&
-	    c->shared == CONFIG_SHARED_NONE && c->glu == KERN_SILU, "no extras");
+	    c->shared == CONFIG_SHARED_NONE && c->glu == KERN_SILU,
+	    "no extras");
 	OK(c->gen.n_eos == 1 && c->gen.eos[0] == 509 && c->gen.bos == 509 &&
 	    c->gen.temperature == 1 && c->gen.top_k == 0, "generation");
 	config_free(c);
@@ -165,7 +166,8 @@ test_refused(void)
 {
 	const struct family *f;
 
-	refused("mixtral", "{\"model_type\":\"gpt5\"}", "model_type", "mixtral");
+	refused("mixtral", "{\"model_type\":\"gpt5\"}", "model_type",
+	    "this build reads granitemoe");
 	refused("mixtral", "{\"model_type\":\"absent\"}", "model_type",
 	    "missing");
 	refused("mixtral", "{\"quantization_config\":{\"quant_method\":"
@@ -188,7 +190,8 @@ test_refused(void)
 	refused("mixtral", "{\"hidden_size\":\"96\"}", "hidden_size",
 	    "integer");
 	refused("mixtral", "{\"hidden_size\":-96}", "hidden_size", "-96");
-	refused("mixtral", "{\"vocab_size\":99999999999}", "vocab_size", "is not");
+	refused("mixtral", "{\"vocab_size\":99999999999}", "vocab_size",
+	    "is not");
 	refused("mixtral", "{\"num_experts_per_tok\":11}",
 	    "num_experts_per_tok", "11 of 10");
 	refused("mixtral", "{\"num_key_value_heads\":4}",
@@ -300,7 +303,7 @@ test_rope(void)
 	rope_table(&c->rope, 1, inv, &a);
 	OK(inv[0] == 0.25f && a == 1, "linear");
 	config_free(c);
-	/* By hand: f = 1024/256 = 4, A = sqrt(1 + ln 4 / ln 256) = sqrt(1.25). */
+	/* By hand: f = 1024/256, A = sqrt(1 + ln 4 / ln 256) = sqrt(1.25). */
 	c = must("mixtral", "{\"rope_scaling\":{\"type\":\"longrope\","
 	    "\"short_factor\":[1,1,1,1,1,1,1,2],"
 	    "\"long_factor\":[4,1,1,1,1,1,1,1]},"
@@ -324,8 +327,8 @@ test_rope(void)
 static void
 test_json(void)
 {
-	const char *text = "{\"i\":5,\"r\":2.5,\"w\":7.0,\"s\":\"x\",\"b\":true,"
-	    "\"n\":null,\"long\":\"0123456789012345678901234567890123456789"
+	const char *text = "{\"i\":5,\"r\":2.5,\"w\":7.0,\"s\":\"x\","
+	    "\"b\":true,\"n\":null,\"long\":\"0123456789012345678901234567890123456789"
 	    "012345678901234567890123456789\"}";
 	const char *big = "{\"n\":3,\"big\":1000000000000000019884624838656}";
 	struct err e = ERR_INIT;
@@ -347,7 +350,8 @@ test_json(void)
 	    json_may_int(&s, "zz", 0, 4, &i) == 0 && i == 7, "null, absent");
 	OK(json_want_int(&s, "n", 0, 4, &i) == -1, "null is missing");
 	OK(json_want_real(&s, "i", 0, 9, &d) == 0 && d == 5, "an int is real");
-	OK(json_want_real(&s, "s", 0, 9, &d) == -1 && d == 5, "a string is not");
+	OK(json_want_real(&s, "s", 0, 9, &d) == -1 && d == 5,
+	    "a string is not");
 	OK(json_want_bool(&s, "b", &b) == 0 && b &&
 	    json_want_bool(&s, "i", &b) == -1, "bool");
 	OK(json_may_str(&s, "zz", &str) == 0 && strcmp(str, "none") == 0 &&

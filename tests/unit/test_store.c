@@ -309,7 +309,7 @@ test_poison(void)
 	float *v;
 
 	write_poisoned(0x7fc00000, router, 959);
-	OK(model_open(&m, scratch_dir, &e) == 0, "a NaN is not seen at opening");
+	OK(model_open(&m, scratch_dir, &e) == 0, "opening sees no NaN");
 	model_ref(m, MODEL_ROUTER, 1, 0, &r);
 	a.m = m;
 	OK(store_load_mat(&a, &mat, &e) == -1 && e.code == ERR_DATA &&
