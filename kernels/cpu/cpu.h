@@ -22,6 +22,15 @@
 #define CPU_BLOCKS	8	/* most blocks of a tile call */
 #define CPU_KEYS	64	/* key positions of an attention block */
 
+/* Before a loop over an array of accumulators whose count is a constant after
+ * inlining: gcc must unroll it early to keep the array in registers; clang
+ * does so by itself, and better without the hint. */
+#ifdef __clang__
+#define CPU_UNROLL
+#else
+#define CPU_UNROLL	_Pragma("GCC unroll 24")
+#endif
+
 /*
  * Products of nb consecutive packed blocks w with m <= CPU_ROWS rows x[r] of k
  * values: acc[(b * m + r) * 16 + j] = sum over k.  The order of that sum is

@@ -12,89 +12,101 @@
 
 #define INLINE	static inline __attribute__((always_inline))
 
-/* M rows times NB blocks of 16 outputs; M, NB are constants after inlining,
- * and M * NB * 2 accumulators stay in registers. */
+#define MAX_ACC	24		/* 12 pairs of accumulators fit at most */
+#define AHEAD	1024		/* bytes to prefetch ahead in each block */
+
+/* c += (lo, hi) * x[r][i] for M rows of fp32; block b's accumulators. */
 INLINE void
-tile_f32(float *acc, const char *w, const void *const *x, int k, int M, int NB)
+fma_step(__m256 *c, __m256 lo, __m256 hi, const void *const *x, int i, int M)
 {
-	__m256 c[12][2];
-	size_t stride = (size_t)k * 64;
-	int b, r, i;
+	int r;
 
-	for (i = 0; i < M * NB; i++)
-		c[i][0] = c[i][1] = _mm256_setzero_ps();
-	for (i = 0; i < k; i++) {
-		for (b = 0; b < NB; b++) {
-			const float *p = (const float *)(const void *)
-			    (w + (size_t)b * stride + (size_t)i * 64);
-			__m256 w0 = _mm256_load_ps(p);
-			__m256 w1 = _mm256_load_ps(p + 8);
+CPU_UNROLL
+	for (r = 0; r < M; r++) {
+		__m256 v = _mm256_broadcast_ss((const float *)x[r] + i);
 
-			_mm_prefetch((const char *)p + 1024, _MM_HINT_T0);
-			for (r = 0; r < M; r++) {
-				__m256 v = _mm256_broadcast_ss(
-				    (const float *)x[r] + i);
-				int j = b * M + r;
-
-				c[j][0] = _mm256_fmadd_ps(w0, v, c[j][0]);
-				c[j][1] = _mm256_fmadd_ps(w1, v, c[j][1]);
-			}
-		}
-	}
-	for (i = 0; i < M * NB; i++) {
-		_mm256_store_ps(acc + i * 16, c[i][0]);
-		_mm256_store_ps(acc + i * 16 + 8, c[i][1]);
+		c[2 * r] = _mm256_fmadd_ps(lo, v, c[2 * r]);
+		c[2 * r + 1] = _mm256_fmadd_ps(hi, v, c[2 * r + 1]);
 	}
 }
 
-/* One k of a pair: half 0 is the even k, in the low 16 bits. */
-INLINE __m256
-half(__m256i pair, int odd)
+/* M rows times NB blocks of 16 outputs; both are constants after inlining,
+ * and the 2 * M * NB accumulators stay in registers. */
+INLINE void
+tile_f32(float *acc, const char *w, const void *const *x, int k, int M, int NB)
 {
-	return _mm256_castsi256_ps(odd ?
-	    _mm256_and_si256(pair, _mm256_set1_epi32((int)0xffff0000)) :
-	    _mm256_slli_epi32(pair, 16));
+	__m256 c[MAX_ACC];
+	size_t stride = (size_t)k * 64;
+	int b, i;
+
+CPU_UNROLL
+	for (i = 0; i < 2 * M * NB; i++)
+		c[i] = _mm256_setzero_ps();
+	for (i = 0; i < k; i++, w += 64) {
+CPU_UNROLL
+		for (b = 0; b < NB; b++) {
+			const char *p = w + (size_t)b * stride;
+
+			_mm_prefetch(p + AHEAD, _MM_HINT_T0);
+			fma_step(c + 2 * M * b,
+			    _mm256_load_ps((const float *)(const void *)p),
+			    _mm256_load_ps((const float *)(const void *)p + 8),
+			    x, i, M);
+		}
+	}
+CPU_UNROLL
+	for (i = 0; i < 2 * M * NB; i++)
+		_mm256_store_ps(acc + i * 8, c[i]);
+}
+
+/* The even k of each pair, from the low halves; the odd k, from the high. */
+INLINE __m256
+even(__m256i pair)
+{
+	return _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16));
+}
+
+INLINE __m256
+odd(__m256i pair)
+{
+	return _mm256_castsi256_ps(_mm256_and_si256(pair,
+	    _mm256_set1_epi32((int)0xffff0000)));
 }
 
 INLINE void
 tile_bf16(float *acc, const char *w, const void *const *x, int k, int M, int NB)
 {
-	__m256 c[12][2];
+	__m256 c[MAX_ACC];
 	size_t stride = ((size_t)k + 1) / 2 * 64;
-	int b, r, i, odd;
+	int b, i;
 
-	for (i = 0; i < M * NB; i++)
-		c[i][0] = c[i][1] = _mm256_setzero_ps();
-	for (i = 0; i < k; i += 2) {
+CPU_UNROLL
+	for (i = 0; i < 2 * M * NB; i++)
+		c[i] = _mm256_setzero_ps();
+	for (i = 0; i + 1 < k; i += 2, w += 64) {
+CPU_UNROLL
 		for (b = 0; b < NB; b++) {
-			const __m256i *p = (const __m256i *)(const void *)
-			    (w + (size_t)b * stride + (size_t)i * 32);
-			__m256i p0 = _mm256_load_si256(p);
-			__m256i p1 = _mm256_load_si256(p + 1);
+			const char *p = w + (size_t)b * stride;
+			const __m256i *v = (const __m256i *)(const void *)p;
+			__m256i lo = _mm256_load_si256(v);
+			__m256i hi = _mm256_load_si256(v + 1);
 
-			_mm_prefetch((const char *)p + 1024, _MM_HINT_T0);
-			for (odd = 0; odd < 2; odd++) {
-				__m256 w0 = half(p0, odd), w1 = half(p1, odd);
-
-				if (i + odd == k)
-					break;
-				for (r = 0; r < M; r++) {
-					__m256 v = _mm256_broadcast_ss(
-					    (const float *)x[r] + i + odd);
-					int j = b * M + r;
-
-					c[j][0] = _mm256_fmadd_ps(w0, v,
-					    c[j][0]);
-					c[j][1] = _mm256_fmadd_ps(w1, v,
-					    c[j][1]);
-				}
-			}
+			_mm_prefetch(p + AHEAD, _MM_HINT_T0);
+			fma_step(c + 2 * M * b, even(lo), even(hi), x, i, M);
+			fma_step(c + 2 * M * b, odd(lo), odd(hi), x, i + 1, M);
 		}
 	}
-	for (i = 0; i < M * NB; i++) {
-		_mm256_store_ps(acc + i * 16, c[i][0]);
-		_mm256_store_ps(acc + i * 16 + 8, c[i][1]);
+CPU_UNROLL
+	for (b = 0; i < k && b < NB; b++) {
+		const __m256i *v = (const __m256i *)(const void *)
+		    (w + (size_t)b * stride);
+
+		fma_step(c + 2 * M * b, even(_mm256_load_si256(v)),
+		    even(_mm256_load_si256(v + 1)), x, i, M);
 	}
+CPU_UNROLL
+	for (i = 0; i < 2 * M * NB; i++)
+		_mm256_store_ps(acc + i * 8, c[i]);
 }
 
 /* Widths for which the accumulators fit: 1 x 4, 2 x 2, 3 x 2, then 1 block. */

@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "kern_avx2.h"
+#include "kern_avx2_lane.h"
 
 /* Sums of the lanes of four vectors, in the tree of pairs. */
 static inline __m128
@@ -79,15 +80,18 @@ add_values(float *o, const float *p, const struct cpu_query *q,
 	__m256 c[4], w;
 	int j, t;
 
+CPU_UNROLL
 	for (t = 0; t < n; t++)
 		c[t] = _mm256_mul_ps(_mm256_loadu_ps(o + i + 8 * t),
 		    _mm256_set1_ps(keep));
 	for (j = q->lo; j < q->hi; j++) {
 		w = _mm256_broadcast_ss(p + j);
+CPU_UNROLL
 		for (t = 0; t < n; t++)
 			c[t] = _mm256_fmadd_ps(w, _mm256_loadu_ps(b->v +
 			    j * b->dv + i + 8 * t), c[t]);
 	}
+CPU_UNROLL
 	for (t = 0; t < n; t++)
 		_mm256_storeu_ps(o + i + 8 * t, c[t]);
 }

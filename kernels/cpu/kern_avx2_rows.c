@@ -7,6 +7,7 @@
 #include <math.h>
 
 #include "kern_avx2.h"
+#include "kern_avx2_lane.h"
 #include "kern_num.h"
 
 void

@@ -1,0 +1,6 @@
+/* test_linear.c over the imitated AVX-512 variant. */
+#include "avx512_emul.h"
+
+#include "../../kernels/cpu/kern_avx512bf16.c"
+
+#include "test_linear.c"
