@@ -1,6 +1,7 @@
 /* at_server - one expert server as a front end sees it: its pair, the calls
  * that are out, and how long it usually takes.  See at_call.h. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "at_call.h"
@@ -208,6 +209,7 @@ up(struct at_server *s)
 	s->up = true;
 	s->draining = false;
 	s->knows_hold = false;
+	s->last_why[0] = '\0';
 	s->max_route = (link_slot_bytes(s->pair) - SLOT_BODY - 16) /
 	    (uint32_t)(s->d->row_bytes + sizeof(struct slot_route));
 	if (s->max_route > UINT16_MAX)
@@ -227,8 +229,11 @@ down(struct at_server *s, const struct link_event *ev)
 {
 	struct at_call *c;
 
-	if (s->up || ev->refused)
+	/* A server that stays away says the same every time: say it once. */
+	if (strncmp(s->last_why, ev->reason, sizeof(s->last_why) - 1) != 0) {
+		snprintf(s->last_why, sizeof(s->last_why), "%s", ev->reason);
 		log_warn("server %s: %s", s->name, ev->reason);
+	}
 	s->up = false;
 	s->rtt_ns = 0;
 	while ((c = s->out) != NULL) {
