@@ -109,6 +109,12 @@ slot_at(const struct resid *r, int layer, int expert)
 }
 
 void
+resid_stop(struct resid *r)
+{
+	resid_load_stop(r->load);
+}
+
+void
 resid_close(struct resid *r)
 {
 	int l, e;

@@ -57,7 +57,10 @@ struct resid_opt {
 };
 
 struct resid *resid_open(const struct resid_opt *opt);
-/* Stops the loaders after the expert each is at, and frees every weight. */
+/* Stop the loaders after the expert each is at: wake is not called any more,
+ * and nothing can be loaded. */
+void	resid_stop(struct resid *r);
+/* Stop, and free every weight. */
 void	resid_close(struct resid *r);	/* NULL is fine */
 
 /* The expert is this server's from now on: absent becomes disk; any other state

@@ -164,7 +164,7 @@ start_threads(struct resid_load *ld)
 void
 resid_load_put(struct resid_load *ld, struct resid_item *it)
 {
-	if (ld->n_thread == 0)
+	if (ld->n_thread == 0 && !atomic_load(&ld->stop))
 		start_threads(ld);
 	pthread_mutex_lock(&ld->mu);
 	fifo_put(&ld->todo, it);
@@ -222,17 +222,22 @@ discard(struct resid_load *ld, struct resid_item *it, bool loaded)
 }
 
 void
-resid_load_close(struct resid_load *ld)
+resid_load_stop(struct resid_load *ld)
 {
-	struct resid_item *it;
-	int i;
-
 	pthread_mutex_lock(&ld->mu);
 	atomic_store(&ld->stop, true);
 	pthread_cond_broadcast(&ld->more);
 	pthread_mutex_unlock(&ld->mu);
-	for (i = 0; i < ld->n_thread; i++)
-		pthread_join(ld->thread[i], NULL);
+	while (ld->n_thread > 0)
+		pthread_join(ld->thread[--ld->n_thread], NULL);
+}
+
+void
+resid_load_close(struct resid_load *ld)
+{
+	struct resid_item *it;
+
+	resid_load_stop(ld);
 	while ((it = fifo_get(&ld->todo)) != NULL)
 		discard(ld, it, false);
 	while ((it = fifo_get(&ld->done)) != NULL)

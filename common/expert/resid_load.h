@@ -28,7 +28,9 @@ struct resid_item *resid_item_new(int layer, int room);	/* mem_free */
 /* Threads start with the first item. */
 struct resid_load *resid_load_open(const struct resid_source *src, int threads,
 	    void (*wake)(void *arg), void *wake_arg);
-/* Drops what has not begun, waits for what has, frees what was not taken. */
+/* Begin nothing more, wait for what has begun; wake is not called after. */
+void	resid_load_stop(struct resid_load *ld);
+/* The same, and free what was not taken. */
 void	resid_load_close(struct resid_load *ld);
 void	resid_load_put(struct resid_load *ld, struct resid_item *it);
 /* Everything that is done, in order; NULL: nothing.  Cheap when nothing is. */
