@@ -1,0 +1,97 @@
+/* ex_opt - see ex_opt.h. */
+#include "ex_opt.h"
+
+#include <string.h>
+
+#include "cli.h"
+#include "policy.h"
+
+static const struct ex_opt defaults = {
+	.block = 1,
+	.batch = 0,
+	.hold_ns = 200000,
+	.drain_ns = 30000000000ull,
+	.ready_fd = -1,
+};
+
+/* What getopt cannot know. */
+static int
+check(const struct ex_opt *o, int left, struct err *err)
+{
+	if (left != 0)
+		return err_set(err, ERR_USAGE, "no operands are taken");
+	if (o->name == NULL || o->name[0] == '\0')
+		return err_set(err, ERR_USAGE, "-i NAME is missing");
+	if (strlen(o->name) >= LINK_NAME)
+		return err_set(err, ERR_USAGE, "-i %s: more than %d bytes",
+		    o->name, LINK_NAME - 1);
+	if (o->cluster == NULL && o->model == NULL)
+		return err_set(err, ERR_USAGE, "-m DIR is missing (or -f "
+		    "CLUSTER with a model line)");
+	if (o->cluster == NULL && o->listen == NULL)
+		return err_set(err, ERR_USAGE, "-l ADDR is missing (or -f "
+		    "CLUSTER with a line for %s)", o->name);
+	return 0;
+}
+
+int
+ex_opt_parse(struct ex_opt *o, int argc, char **argv, struct err *err)
+{
+	const struct cli_opt opt[] = {
+		{ 'm', "model", CLI_STR, &o->model, "DIR",
+		    "checkpoint directory", 0, 0, "MOE_MODEL" },
+		{ 'l', "listen", CLI_STR, &o->listen, "ADDR",
+		    "shm:PATH or tcp:HOST:PORT", 0, 0, NULL },
+		{ 'i', "name", CLI_STR, &o->name, "NAME",
+		    "name in the cluster", 0, 0, NULL },
+		{ 'f', "cluster", CLI_STR, &o->cluster, "CLUSTER",
+		    "cluster file: address, experts, router", 0, 0, NULL },
+		{ 0, "experts", CLI_STR, &o->experts, "SPEC",
+		    "all, or a list of E, E-E, L:E, L:E-E, L-L:E-E", 0, 0,
+		    NULL },
+		{ 0, "dtype", CLI_ENUM, &o->dtype, MODEL_DTYPES,
+		    "what to compute in", 0, 0, NULL },
+		{ 0, "threads", CLI_INT, &o->threads, "N",
+		    "threads that compute; 0: one per processor", 0, 4096,
+		    "MOE_THREADS" },
+		{ 0, "memory", CLI_SIZE, &o->memory, "SIZE",
+		    "most bytes of weights; 0: no bound", 0, 0, NULL },
+		{ 0, "block", CLI_INT, &o->block, "N",
+		    "experts that load and leave together", 1, 65535, NULL },
+		{ 0, "policy", CLI_ENUM, &o->policy, POLICY_NAMES,
+		    "which rows run next", 0, 0, NULL },
+		{ 0, "hold", CLI_DUR, &o->hold_ns, "TIME",
+		    "wait: longest wait for more rows", 0, 0, NULL },
+		{ 0, "batch", CLI_INT, &o->batch, "N",
+		    "wait: rows that are enough; 0: any number waits", 0,
+		    1 << 20, NULL },
+		{ 0, "device", CLI_ENUM, &o->device, "cpu|cuda",
+		    "where to compute", 0, 0, NULL },
+		{ 0, "isa", CLI_STR, &o->isa, "NAME",
+		    "instruction set: ref, avx2, avx512bf16", 0, 0,
+		    "MOE_ISA" },
+		{ 0, "mixed", CLI_FLAG, &o->mixed, NULL,
+		    "admit front ends of another kernel variant", 0, 0, NULL },
+		{ 't', "timeout", CLI_DUR, &o->drain_ns, "TIME",
+		    "bound on draining; 0: none", 0, 0, NULL },
+		{ 0, "ready-fd", CLI_INT, &o->ready_fd, "N",
+		    "write a newline to descriptor N when ready", 0, 1 << 20,
+		    NULL },
+		{ 'n', "dry-run", CLI_FLAG, &o->dry_run, NULL,
+		    "check everything, load nothing, open no port", 0, 0,
+		    NULL },
+		{ 'q', "quiet", CLI_FLAG, &o->quiet, NULL,
+		    "errors only", 0, 0, NULL },
+		{ 'v', "verbose", CLI_COUNT, &o->verbose, NULL,
+		    "say more", 0, 0, NULL },
+		{ 0, NULL, CLI_FLAG, NULL, NULL, NULL, 0, 0, NULL },
+	};
+	const struct cli c = { "moe-expertd", NULL, "",
+	    "Serve some experts of a Mixture-of-Experts checkpoint.", opt };
+	int at;
+
+	*o = defaults;
+	if ((at = cli_parse(&c, argc, argv, err)) < 0)
+		return -1;
+	return check(o, argc - at, err);
+}
