@@ -7,7 +7,9 @@
 #define MOE_FAKE_EXPERTS_H
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "kern.h"
 #include "mem.h"
