@@ -53,7 +53,7 @@ chat_free(struct chat *c)
 	mem_free(c);
 }
 
-/* ---- loading ------------------------------------------------------------------ */
+/* ---- loading ----------------------------------------------------- */
 
 /* 0 read, 1 there is no such file, -1 with e. */
 static int
@@ -144,7 +144,7 @@ chat_load(struct chat **out, const char *dir, const char *which,
 	return rc;
 }
 
-/* ---- rendering ----------------------------------------------------------------- */
+/* ---- rendering --------------------------------------------------- */
 
 /* The variables that come from the model's own files. */
 static bool

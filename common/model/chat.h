@@ -28,8 +28,8 @@
 #define CHAT_MAX_OUTPUT_BYTES	((size_t)16 << 20)
 #define CHAT_MAX_MEMORY_BYTES	((size_t)256 << 20)
 #define CHAT_MAX_STEPS		50000000ull
-#define CHAT_MAX_DEPTH		400	/* nesting of expressions, calls, data */
-#define CHAT_MAX_RANGE		100000	/* elements of range(), as the sandbox */
+#define CHAT_MAX_DEPTH		400	/* of expressions, calls, data */
+#define CHAT_MAX_RANGE		100000	/* elements, as the sandbox */
 #define CHAT_MAX_TEMPLATE_BYTES	((size_t)4 << 20)
 
 struct chat;

@@ -211,6 +211,7 @@ eval_compare(struct chat_run *r, const struct chat_node *n)
 	return chat_value_bool(true, dirty);
 }
 
+/* Unlike +, ~ does not escape what is joined to safe text. */
 static struct chat_value
 eval_concat(struct chat_run *r, const struct chat_node *n)
 {
@@ -220,8 +221,8 @@ eval_concat(struct chat_run *r, const struct chat_node *n)
 	v = chat_value_str(chat_repr_str(r, v));
 	for (o = n->list->next; o != NULL && !r->failed; o = o->next) {
 		w = chat_eval(r, o);
-		w = chat_value_str(chat_repr_str(r, w));
-		v = chat_op_binary(r, OP_ADD, v, w);
+		if (!r->failed)
+			v = chat_buf_concat(r, v.u.s, chat_repr_str(r, w));
 	}
 	return v;
 }
@@ -263,7 +264,7 @@ eval_logic(struct chat_run *r, const struct chat_node *n)
 static struct chat_value
 eval_node(struct chat_run *r, const struct chat_node *n)
 {
-	struct chat_value a;
+	struct chat_value a, b;
 
 	switch (n->kind) {
 	case CN_CONST:
@@ -297,8 +298,9 @@ eval_node(struct chat_run *r, const struct chat_node *n)
 		return eval_sign(r, n);
 	case CN_BIN:
 		a = chat_eval(r, n->a);
-		return chat_op_binary(r, (enum chat_op)n->op, a,
-		    chat_eval(r, n->b));
+		b = chat_eval(r, n->b);
+		r->line = n->line;
+		return chat_op_binary(r, (enum chat_op)n->op, a, b);
 	case CN_CONCAT:
 		return eval_concat(r, n);
 	case CN_CMP:

@@ -114,7 +114,7 @@ exec_scope(struct chat_run *r, const struct chat_node *n)
 	r->scope = outer;
 }
 
-/* ---- for -------------------------------------------------------------------- */
+/* ---- for --------------------------------------------------------- */
 
 /* Does v pass the filter of the loop. */
 static bool
@@ -277,7 +277,7 @@ chat_exec_recurse(struct chat_run *r, struct chat_loop *l,
 	return chat_buf_done(r, b);
 }
 
-/* ---- macros ------------------------------------------------------------------- */
+/* ---- macros ------------------------------------------------------ */
 
 static struct chat_value
 new_macro(struct chat_run *r, const struct chat_node *n)
@@ -394,7 +394,7 @@ exec_call_block(struct chat_run *r, const struct chat_node *n)
 	print(r, chat_eval_call(r, callee, &a));
 }
 
-/* ---- statements ---------------------------------------------------------------- */
+/* ---- statements -------------------------------------------------- */
 
 static void
 exec_node(struct chat_run *r, const struct chat_node *n)

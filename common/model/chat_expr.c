@@ -102,7 +102,8 @@ compare_op(struct chat_parser *p)
 			return (int)ops[i].op;
 	if (chat_parse_skip_name(p, "in"))
 		return OP_IN;
-	if (chat_parse_is_name(p, "not") && chat_parse_tok(p->t + 1, CT_NAME, "in")) {
+	if (chat_parse_is_name(p, "not") &&
+	    chat_parse_tok(p->t + 1, CT_NAME, "in")) {
 		p->t += 2;
 		return OP_NOTIN;
 	}
@@ -206,4 +207,42 @@ struct chat_node *
 chat_expr_iterable(struct chat_parser *p)
 {
 	return chat_parse_items(p, disjunction, false);
+}
+
+/* Turn what was parsed as a value into something to assign to. */
+static void
+as_target(struct chat_parser *p, struct chat_node *n)
+{
+	struct chat_node *o;
+
+	if (n == NULL)
+		return;
+	if (n->kind == CN_NAME) {
+		chat_parse_assign(p, n->sym);
+		if (p->uses.n > 0)
+			p->uses.n--;
+	} else if (n->kind == CN_TUPLE) {
+		for (o = n->list; o != NULL; o = o->next)
+			as_target(p, o);
+	} else {
+		chat_parse_fail(p, n->line, "cannot assign to this");
+	}
+}
+
+struct chat_node *
+chat_expr_target(struct chat_parser *p, bool ns)
+{
+	struct chat_node *n;
+
+	if (ns && p->t->kind == CT_NAME &&
+	    chat_parse_tok(p->t + 1, CT_OP, ".")) {
+		n = chat_parse_node(p, CN_NSREF);
+		n->sym = chat_parse_sym(p, p->t->p, p->t->n);
+		p->t += 2;
+		n->k = chat_parse_take(p);
+		return n;
+	}
+	n = chat_parse_items(p, chat_parse_primary, false);
+	as_target(p, n);
+	return p->failed ? NULL : n;
 }

@@ -124,7 +124,7 @@ f_escape(struct chat_run *r, const struct chat_in *in)
 	return chat_buf_escape(r, self_str(r, in));
 }
 
-/* ---- numbers ---------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------- */
 
 /* s without blank space around and underscores between digits into z; false
  * when it is too long or cannot be a number. */
@@ -279,7 +279,7 @@ f_round(struct chat_run *r, const struct chat_in *in)
 	return chat_value_float(f, v.dirty);
 }
 
-/* ---- text ------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------- */
 
 static struct chat_value
 f_format(struct chat_run *r, const struct chat_in *in)
@@ -323,7 +323,7 @@ f_indent(struct chat_run *r, const struct chat_in *in)
 	 * the end leaves an empty last line. */
 	chat_buf_str(r, s, self_str(r, in));
 	chat_buf_adds(r, s, "\n", false);
-	lines = chat_method_lines(r, chat_buf_done(r, s).u.s, false);
+	lines = chat_split_lines(r, chat_buf_done(r, s).u.s, false);
 	for (i = 0; i < lines.u.q->n && !r->failed; i++) {
 		line = lines.u.q->p[i];
 		if (i > 0)

@@ -11,7 +11,7 @@
 
 #include "chat_priv.h"
 
-/* ---- str ------------------------------------------------------------------------ */
+/* ---- str --------------------------------------------------------- */
 
 static struct chat_value
 strip(struct chat_run *r, const struct chat_in *in, bool left, bool right)
@@ -85,9 +85,9 @@ m_endswith(struct chat_run *r, const struct chat_in *in)
 	return with_end(r, in, true);
 }
 
-/* in->v[0] as a string that what needs. */
-static const struct chat_str *
-need_str(struct chat_run *r, const struct chat_value *v, const char *what)
+const struct chat_str *
+chat_method_str(struct chat_run *r, const struct chat_value *v,
+    const char *what)
 {
 	static const struct chat_str empty = { .p = "" };
 
@@ -100,7 +100,8 @@ need_str(struct chat_run *r, const struct chat_value *v, const char *what)
 static struct chat_value
 m_removeprefix(struct chat_run *r, const struct chat_in *in)
 {
-	const struct chat_str *w = need_str(r, &in->v[0], "removeprefix");
+	const struct chat_str *w = chat_method_str(r, &in->v[0],
+	    "removeprefix");
 	const struct chat_str *s = in->self.u.s;
 
 	if (!has_end(s, w, false))
@@ -111,7 +112,8 @@ m_removeprefix(struct chat_run *r, const struct chat_in *in)
 static struct chat_value
 m_removesuffix(struct chat_run *r, const struct chat_in *in)
 {
-	const struct chat_str *w = need_str(r, &in->v[0], "removesuffix");
+	const struct chat_str *w = chat_method_str(r, &in->v[0],
+	    "removesuffix");
 	const struct chat_str *s = in->self.u.s;
 
 	if (w->n == 0 || !has_end(s, w, true))
@@ -119,166 +121,11 @@ m_removesuffix(struct chat_run *r, const struct chat_in *in)
 	return chat_buf_slice(r, s, 0, s->n - w->n);
 }
 
-/* Where the run of (not) white space that begins at i ends. */
-static size_t
-space_run(struct chat_run *r, const struct chat_str *s, size_t i, bool space)
-{
-	size_t used;
-
-	while (i < s->n && chat_value_step(r, 1) && chat_buf_space(
-	    str_utf8_next(s->p + i, s->n - i, &used)) == space)
-		i += used;
-	return i;
-}
-
-/* split() at white space, at most max times (negative: no bound). */
-static void
-split_space(struct chat_run *r, const struct chat_str *s, int64_t max,
-    struct chat_seq *q)
-{
-	size_t i = space_run(r, s, 0, true), k;
-	const struct chat_str *rest;
-
-	while (i < s->n && !r->failed) {
-		if (max-- == 0) {
-			rest = chat_buf_strip(r, s, NULL, false, true).u.s;
-			chat_value_push(r, q, chat_buf_slice(r, s, i,
-			    rest->n - i));
-			return;
-		}
-		k = space_run(r, s, i, false);
-		chat_value_push(r, q, chat_buf_slice(r, s, i, k - i));
-		i = space_run(r, s, k, true);
-	}
-}
-
-static void
-split_at(struct chat_run *r, const struct chat_str *s,
-    const struct chat_str *sep, int64_t max, struct chat_seq *q)
-{
-	size_t i = 0, k;
-
-	for (; max != 0 && !r->failed; max--) {
-		k = chat_buf_find(r, s, i, sep);
-		if (k == SIZE_MAX)
-			break;
-		chat_value_push(r, q, chat_buf_slice(r, s, i, k - i));
-		i = k + sep->n;
-	}
-	chat_value_push(r, q, chat_buf_slice(r, s, i, s->n - i));
-}
-
-/* As split_at, but counting from the right. */
-static void
-rsplit_at(struct chat_run *r, const struct chat_str *s,
-    const struct chat_str *sep, int64_t max, struct chat_seq *q)
-{
-	struct chat_value v;
-	size_t end = s->n, k, i;
-
-	for (; max != 0 && !r->failed; max--) {
-		k = chat_buf_rfind(r, s, end, sep);
-		if (k == SIZE_MAX)
-			break;
-		chat_value_push(r, q, chat_buf_slice(r, s, k + sep->n,
-		    end - k - sep->n));
-		end = k;
-	}
-	chat_value_push(r, q, chat_buf_slice(r, s, 0, end));
-	for (i = 0; i < q->n / 2; i++) {
-		v = q->p[i];
-		q->p[i] = q->p[q->n - 1 - i];
-		q->p[q->n - 1 - i] = v;
-	}
-}
-
-static struct chat_value
-split(struct chat_run *r, const struct chat_in *in, bool right)
-{
-	struct chat_value out = chat_value_seq(r, CS_LIST);
-	const struct chat_str *s = in->self.u.s, *sep;
-	int64_t max = -1;
-
-	out.dirty = in->self.dirty;
-	if (in->v[1].kind != CV_MISSING && !chat_op_int(r, in->v[1],
-	    "maxsplit", &max))
-		return out;
-	if (in->v[0].kind <= CV_NONE) {
-		if (right && max >= 0)
-			return chat_fail(r, "rsplit at white space with a "
-			    "bound is not supported");
-		split_space(r, s, max, out.u.q);
-		return out;
-	}
-	sep = need_str(r, &in->v[0], "split");
-	if (sep->n == 0)
-		return chat_fail(r, "split at an empty separator");
-	if (right)
-		rsplit_at(r, s, sep, max, out.u.q);
-	else
-		split_at(r, s, sep, max, out.u.q);
-	return out;
-}
-
-static struct chat_value
-m_split(struct chat_run *r, const struct chat_in *in)
-{
-	return split(r, in, false);
-}
-
-static struct chat_value
-m_rsplit(struct chat_run *r, const struct chat_in *in)
-{
-	return split(r, in, true);
-}
-
-static bool
-line_end(unsigned cp)
-{
-	return (cp >= 10 && cp <= 13) || (cp >= 0x1c && cp <= 0x1e) ||
-	    cp == 0x85 || cp == 0x2028 || cp == 0x2029;
-}
-
-struct chat_value
-chat_method_lines(struct chat_run *r, const struct chat_str *s,
-    bool keep_ends)
-{
-	struct chat_value out = chat_value_seq(r, CS_LIST);
-	size_t i, from = 0, used, end;
-	unsigned cp;
-
-	for (i = 0; i < s->n && chat_value_step(r, 1); i += used) {
-		cp = str_utf8_next(s->p + i, s->n - i, &used);
-		if (!line_end(cp))
-			continue;
-		if (cp == '\r' && i + 1 < s->n && s->p[i + 1] == '\n')
-			used = 2;
-		end = keep_ends ? i + used : i;
-		chat_value_push(r, out.u.q, chat_buf_slice(r, s, from,
-		    end - from));
-		from = i + used;
-	}
-	if (from < s->n)
-		chat_value_push(r, out.u.q, chat_buf_slice(r, s, from,
-		    s->n - from));
-	return out;
-}
-
-static struct chat_value
-m_splitlines(struct chat_run *r, const struct chat_in *in)
-{
-	struct chat_value v = chat_method_lines(r, in->self.u.s,
-	    in->v[0].kind != CV_MISSING && chat_value_true(in->v[0]));
-
-	v.dirty = in->self.dirty;
-	return v;
-}
-
 static struct chat_value
 m_replace(struct chat_run *r, const struct chat_in *in)
 {
-	const struct chat_str *from = need_str(r, &in->v[0], "replace");
-	const struct chat_str *to = need_str(r, &in->v[1], "replace");
+	const struct chat_str *from = chat_method_str(r, &in->v[0], "replace");
+	const struct chat_str *to = chat_method_str(r, &in->v[1], "replace");
 	int64_t count = -1;
 
 	if (in->v[2].kind != CV_MISSING && !chat_op_int(r, in->v[2],
@@ -323,7 +170,7 @@ m_join(struct chat_run *r, const struct chat_in *in)
 		if (!first)
 			chat_buf_str(r, b, in->self.u.s);
 		first = false;
-		chat_buf_str(r, b, need_str(r, &v, "join"));
+		chat_buf_str(r, b, chat_method_str(r, &v, "join"));
 	}
 	return chat_buf_done(r, b);
 }
@@ -349,7 +196,7 @@ point_index(const struct chat_in *in, size_t off)
 static struct chat_value
 m_find(struct chat_run *r, const struct chat_in *in)
 {
-	const struct chat_str *w = need_str(r, &in->v[0], "find");
+	const struct chat_str *w = chat_method_str(r, &in->v[0], "find");
 
 	chat_value_step(r, in->self.u.s->n / 32);
 	return point_index(in, chat_buf_find(r, in->self.u.s, 0, w));
@@ -358,7 +205,7 @@ m_find(struct chat_run *r, const struct chat_in *in)
 static struct chat_value
 m_rfind(struct chat_run *r, const struct chat_in *in)
 {
-	const struct chat_str *w = need_str(r, &in->v[0], "rfind");
+	const struct chat_str *w = chat_method_str(r, &in->v[0], "rfind");
 
 	chat_value_step(r, in->self.u.s->n / 32);
 	return point_index(in, chat_buf_rfind(r, in->self.u.s,
@@ -376,7 +223,7 @@ m_index(struct chat_run *r, const struct chat_in *in)
 static struct chat_value
 m_count(struct chat_run *r, const struct chat_in *in)
 {
-	const struct chat_str *w = need_str(r, &in->v[0], "count");
+	const struct chat_str *w = chat_method_str(r, &in->v[0], "count");
 	const struct chat_str *s = in->self.u.s;
 	int64_t n = 0;
 	size_t at = 0;
@@ -448,46 +295,7 @@ m_isspace(struct chat_run *r, const struct chat_in *in)
 	return all_of(r, in, chat_buf_space);
 }
 
-static struct chat_value
-partition(struct chat_run *r, const struct chat_in *in, bool right)
-{
-	const struct chat_str *s = in->self.u.s;
-	const struct chat_str *w = need_str(r, &in->v[0], "partition");
-	struct chat_value out = chat_value_seq(r, CS_TUPLE), nothing;
-	size_t at;
-
-	if (w->n == 0)
-		return chat_fail(r, "partition at an empty separator");
-	nothing = chat_value_bytes(&r->arena, "", 0, false);
-	at = right ? chat_buf_rfind(r, s, s->n, w) :
-	    chat_buf_find(r, s, 0, w);
-	if (at == SIZE_MAX) {
-		chat_value_push(r, out.u.q, right ? nothing : in->self);
-		chat_value_push(r, out.u.q, nothing);
-		chat_value_push(r, out.u.q, right ? in->self : nothing);
-	} else {
-		chat_value_push(r, out.u.q, chat_buf_slice(r, s, 0, at));
-		chat_value_push(r, out.u.q, chat_buf_slice(r, s, at, w->n));
-		chat_value_push(r, out.u.q, chat_buf_slice(r, s, at + w->n,
-		    s->n - at - w->n));
-	}
-	out.dirty = in->self.dirty;
-	return out;
-}
-
-static struct chat_value
-m_partition(struct chat_run *r, const struct chat_in *in)
-{
-	return partition(r, in, false);
-}
-
-static struct chat_value
-m_rpartition(struct chat_run *r, const struct chat_in *in)
-{
-	return partition(r, in, true);
-}
-
-/* ---- dict and list ----------------------------------------------------------------- */
+/* ---- dict and list ----------------------------------------------- */
 
 void
 chat_method_pairs(struct chat_run *r, const struct chat_dict *d,
@@ -596,9 +404,9 @@ static const struct chat_fn str_methods[] = {
 	{ "endswith", "suffix", 1, m_endswith },
 	{ "removeprefix", "prefix", 1, m_removeprefix },
 	{ "removesuffix", "suffix", 1, m_removesuffix },
-	{ "split", "sep maxsplit", 0, m_split },
-	{ "rsplit", "sep maxsplit", 0, m_rsplit },
-	{ "splitlines", "keepends", 0, m_splitlines },
+	{ "split", "sep maxsplit", 0, chat_split_left },
+	{ "rsplit", "sep maxsplit", 0, chat_split_right },
+	{ "splitlines", "keepends", 0, chat_split_by_line },
 	{ "replace", "old new count", 2, m_replace },
 	{ "upper", "", 0, m_upper },
 	{ "lower", "", 0, m_lower },
@@ -613,8 +421,8 @@ static const struct chat_fn str_methods[] = {
 	{ "isdigit", "", 0, m_isdigit },
 	{ "isalpha", "", 0, m_isalpha },
 	{ "isspace", "", 0, m_isspace },
-	{ "partition", "sep", 1, m_partition },
-	{ "rpartition", "sep", 1, m_rpartition },
+	{ "partition", "sep", 1, chat_split_partition },
+	{ "rpartition", "sep", 1, chat_split_rpartition },
 	{ NULL, NULL, 0, NULL },
 };
 

@@ -41,7 +41,7 @@ chat_op_int(struct chat_run *r, struct chat_value v, const char *what,
 	return true;
 }
 
-/* ---- arithmetic ------------------------------------------------------------ */
+/* ---- arithmetic -------------------------------------------------- */
 
 static const char *
 op_text(enum chat_op op)
@@ -256,7 +256,7 @@ chat_op_binary(struct chat_run *r, enum chat_op op, struct chat_value a,
 	return no_such_op(r, op, a, b);
 }
 
-/* ---- comparison -------------------------------------------------------------- */
+/* ---- comparison -------------------------------------------------- */
 
 static bool
 seq_eq(struct chat_run *r, const struct chat_seq *a, const struct chat_seq *b)
@@ -420,7 +420,7 @@ chat_op_compare(struct chat_run *r, enum chat_op op, struct chat_value a,
 	}
 }
 
-/* ---- access -------------------------------------------------------------------- */
+/* ---- access ------------------------------------------------------ */
 
 struct chat_value
 chat_op_attr(struct chat_run *r, struct chat_value v,

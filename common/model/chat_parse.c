@@ -143,9 +143,8 @@ chat_parse_assign(struct chat_parser *p, int sym)
 		p->assigned.p[sym] = 1;
 }
 
-/* The current token, a name, as a string constant; goes past it. */
-static struct chat_value
-take_name(struct chat_parser *p)
+struct chat_value
+chat_parse_take(struct chat_parser *p)
 {
 	struct chat_value v = chat_value_bytes(&p->c->arena, p->t->p, p->t->n,
 	    false);
@@ -274,8 +273,8 @@ tuple_end(const struct chat_parser *p)
 }
 
 struct chat_node *
-chat_parse_items(struct chat_parser *p, struct chat_node *(*item)(struct chat_parser *),
-    bool may_be_empty)
+chat_parse_items(struct chat_parser *p,
+    struct chat_node *(*item)(struct chat_parser *), bool may_be_empty)
 {
 	struct chat_node *n = chat_parse_node(p, CN_TUPLE), **tail = &n->list;
 	char seen[64];
@@ -298,8 +297,8 @@ chat_parse_items(struct chat_parser *p, struct chat_node *(*item)(struct chat_pa
 	return n;
 }
 
-static struct chat_node *
-primary(struct chat_parser *p)
+struct chat_node *
+chat_parse_primary(struct chat_parser *p)
 {
 	struct chat_node *n;
 	char seen[64];
@@ -371,7 +370,7 @@ call_args(struct chat_parser *p, struct chat_node *n)
 		} else if (p->t->kind == CT_NAME &&
 		    chat_parse_tok(p->t + 1, CT_OP, "=")) {
 			kw = chat_parse_node(p, CN_KWARG);
-			kw->k = take_name(p);
+			kw->k = chat_parse_take(p);
 			chat_parse_next(p);
 			kw->a = chat_expr(p);
 			chat_parse_append(&tail, kw);
@@ -419,9 +418,9 @@ postfix(struct chat_parser *p, struct chat_node *n)
 			    CN_ITEM : CN_ATTR);
 			o->a = n;
 			if (p->t->kind == CT_INT)
-				o->b = primary(p);
+				o->b = chat_parse_primary(p);
 			else
-				o->k = take_name(p);
+				o->k = chat_parse_take(p);
 			n = o;
 		} else {
 			break;
@@ -469,7 +468,7 @@ chat_parse_filters(struct chat_parser *p, struct chat_node *in, bool first)
 		if (p->t->kind == CT_NAME && n->fn == NULL)
 			return chat_parse_fail(p, p->t->line,
 			    "unknown filter '%.*s'", (int)p->t->n, p->t->p);
-		take_name(p);
+		chat_parse_take(p);
 		if (chat_parse_is(p, "("))
 			call_args(p, n);
 		if (!p->failed)
@@ -510,14 +509,14 @@ test(struct chat_parser *p, struct chat_node *in)
 	if (p->t->kind == CT_NAME && n->fn == NULL)
 		return chat_parse_fail(p, p->t->line, "unknown test '%.*s'",
 		    (int)p->t->n, p->t->p);
-	take_name(p);
+	chat_parse_take(p);
 	if (chat_parse_is(p, "(")) {
 		call_args(p, n);
 	} else if (begins_argument(p)) {
 		if (chat_parse_is_name(p, "is"))
 			return chat_parse_fail(p, p->t->line,
 			    "tests with 'is' cannot be chained");
-		n->list = primary(p);
+		n->list = chat_parse_primary(p);
 		if (n->list != NULL)
 			n->list = postfix(p, n->list);
 	}
@@ -561,7 +560,7 @@ chat_parse_unary(struct chat_parser *p, bool with_filter)
 			chat_parse_next(p);
 			n->a = chat_parse_unary(p, false);
 		} else {
-			n = primary(p);
+			n = chat_parse_primary(p);
 		}
 		if (n != NULL)
 			n = postfix(p, n);
@@ -570,41 +569,4 @@ chat_parse_unary(struct chat_parser *p, bool with_filter)
 	}
 	p->depth--;
 	return n;
-}
-
-/* Turn what was parsed as a value into something to assign to. */
-static void
-as_target(struct chat_parser *p, struct chat_node *n)
-{
-	struct chat_node *o;
-
-	if (n == NULL)
-		return;
-	if (n->kind == CN_NAME) {
-		chat_parse_assign(p, n->sym);
-		if (p->uses.n > 0)
-			p->uses.n--;
-	} else if (n->kind == CN_TUPLE) {
-		for (o = n->list; o != NULL; o = o->next)
-			as_target(p, o);
-	} else {
-		chat_parse_fail(p, n->line, "cannot assign to this");
-	}
-}
-
-struct chat_node *
-chat_parse_target(struct chat_parser *p, bool ns)
-{
-	struct chat_node *n;
-
-	if (ns && p->t->kind == CT_NAME && chat_parse_tok(p->t + 1, CT_OP, ".")) {
-		n = chat_parse_node(p, CN_NSREF);
-		n->sym = chat_parse_sym(p, p->t->p, p->t->n);
-		p->t += 2;
-		n->k = take_name(p);
-		return n;
-	}
-	n = chat_parse_items(p, primary, false);
-	as_target(p, n);
-	return p->failed ? NULL : n;
 }

@@ -3,13 +3,15 @@
  *
  *   chat.c         files, variables, the public calls
  *   chat_lex.c     template text -> tokens
- *   chat_parse.c, chat_expr.c  tokens -> expressions;  chat_stmt.c  -> statements
+ *   chat_parse.c, chat_expr.c  tokens -> expressions
+ *   chat_stmt.c    -> statements
  *   chat_exec.c    statements;  chat_eval.c  expressions;  chat_op.c operators
  *   chat_value.c   memory, limits, lists, dictionaries
  *   chat_buf.c     strings whose bytes remember where they came from
  *   chat_repr.c    values as text: str(), repr(), JSON;  chat_format.c  formats
  *   chat_filter.c, chat_seq.c   filters;  chat_is.c  tests
- *   chat_method.c  methods of str and dict;  chat_func.c  global functions
+ *   chat_method.c, chat_split.c  methods of str and dict;
+ *    chat_func.c  global functions
  *
  * Errors are sticky: the first chat_fail() of a run writes the text, every
  * later step does nothing, and whoever loops asks r->failed.  All memory of a
@@ -24,7 +26,7 @@
 
 #include "chat.h"
 
-/* ---- memory ------------------------------------------------------------ */
+/* ---- memory ------------------------------------------------------ */
 
 struct chat_arena {
 	struct chat_chunk *head;
@@ -35,7 +37,7 @@ struct chat_arena {
 void	*chat_value_alloc(struct chat_arena *a, size_t n);
 void	chat_value_free(struct chat_arena *a);
 
-/* ---- values ------------------------------------------------------------ */
+/* ---- values ------------------------------------------------------ */
 
 enum chat_kind {
 	CV_MISSING = 0,		/* an argument that was not given */
@@ -103,7 +105,7 @@ struct chat_buf {
 	size_t n, cap;
 };
 
-/* ---- the syntax tree ---------------------------------------------------- */
+/* ---- the syntax tree --------------------------------------------- */
 
 enum chat_node_kind {
 	CN_CONST, CN_NAME, CN_LIST, CN_TUPLE, CN_DICT, CN_PAIR, CN_ATTR,
@@ -145,7 +147,7 @@ struct chat {
 	struct chat_node *body;		/* CN_BODY */
 };
 
-/* ---- tokens ------------------------------------------------------------- */
+/* ---- tokens ------------------------------------------------------ */
 
 enum chat_tok_kind {
 	CT_EOF, CT_DATA, CT_BLOCK_BEGIN, CT_BLOCK_END, CT_VAR_BEGIN,
@@ -197,7 +199,7 @@ struct chat_node *chat_expr_tuple(struct chat_parser *p);
 /* The same without a bare if-else: what stands behind `in` of a for. */
 struct chat_node *chat_expr_iterable(struct chat_parser *p);
 /* `x`, `a, b`, `(a, b)`; ns: `x.y` as well. */
-struct chat_node *chat_parse_target(struct chat_parser *p, bool ns);
+struct chat_node *chat_expr_target(struct chat_parser *p, bool ns);
 /* Zero or more `| filter` around in; first: the name comes without a bar. */
 struct chat_node *chat_parse_filters(struct chat_parser *p,
 	    struct chat_node *in, bool first);
@@ -224,6 +226,10 @@ bool	chat_parse_skip_name(struct chat_parser *p, const char *name);
 /* Go past the operator op, or fail. */
 void	chat_parse_expect(struct chat_parser *p, const char *op);
 void	chat_parse_next(struct chat_parser *p);
+/* The current token, a name, as a string; goes past it. */
+struct chat_value chat_parse_take(struct chat_parser *p);
+/* A literal, a name or something in brackets. */
+struct chat_node *chat_parse_primary(struct chat_parser *p);
 /* The current token for messages. */
 const char *chat_parse_seen(const struct chat_parser *p, char buf[64]);
 
@@ -231,7 +237,7 @@ const char *chat_parse_seen(const struct chat_parser *p, char buf[64]);
 int	chat_stmt_parse(struct chat *c, const struct chat_tok *t,
 	    struct err *e);
 
-/* ---- a rendering --------------------------------------------------------- */
+/* ---- a rendering ------------------------------------------------- */
 
 struct chat_binding {
 	int sym;
@@ -300,7 +306,7 @@ struct chat_args {
 
 #define CHAT_MAX_PARAMS	6
 struct chat_in {
-	struct chat_value self;			/* what is filtered, or object */
+	struct chat_value self;			/* what is filtered; object */
 	struct chat_value v[CHAT_MAX_PARAMS];	/* by parameter */
 	const struct chat_args *raw;
 };
@@ -324,9 +330,23 @@ const struct chat_fn *chat_func_find(const char *p, size_t n);
 const struct chat_fn *chat_func_loop(const char *p, size_t n);
 const struct chat_fn *chat_filter_find(const char *p, size_t n);
 extern const struct chat_fn chat_seq_filters[];
+/* v as a string, or failed: what needs one. */
+const struct chat_str *chat_method_str(struct chat_run *r,
+	    const struct chat_value *v, const char *what);
 /* str.splitlines(). */
-struct chat_value chat_method_lines(struct chat_run *r,
+struct chat_value chat_split_lines(struct chat_run *r,
 	    const struct chat_str *s, bool keep_ends);
+/* split, rsplit, splitlines, partition and rpartition as methods. */
+struct chat_value chat_split_left(struct chat_run *r,
+	    const struct chat_in *in);
+struct chat_value chat_split_right(struct chat_run *r,
+	    const struct chat_in *in);
+struct chat_value chat_split_by_line(struct chat_run *r,
+	    const struct chat_in *in);
+struct chat_value chat_split_partition(struct chat_run *r,
+	    const struct chat_in *in);
+struct chat_value chat_split_rpartition(struct chat_run *r,
+	    const struct chat_in *in);
 /* Append (key, value) tuples. */
 void	chat_method_pairs(struct chat_run *r, const struct chat_dict *d,
 	    struct chat_seq *q);
@@ -337,7 +357,7 @@ const struct chat_fn *chat_method_find(const struct chat_value *v,
 const struct chat_fn *chat_func_lookup(const struct chat_fn *t,
 	    const char *p, size_t n);
 
-/* ---- values, continued --------------------------------------------------- */
+/* ---- values, continued ------------------------------------------- */
 
 struct chat_value chat_value_none(void);
 struct chat_value chat_value_bool(bool b, bool dirty);
@@ -369,7 +389,7 @@ struct chat_seq *chat_value_iter(struct chat_run *r, struct chat_value v);
 bool	chat_value_next(struct chat_seq *q, struct chat_value *out);
 struct chat_value chat_value_json(struct chat_run *r, json_t *j, bool dirty);
 
-/* ---- strings --------------------------------------------------------------- */
+/* ---- strings ----------------------------------------------------- */
 
 struct chat_buf *chat_buf_new(struct chat_run *r);
 void	chat_buf_add(struct chat_run *r, struct chat_buf *b, const char *p,
@@ -413,7 +433,7 @@ struct chat_value chat_buf_case(struct chat_run *r, const struct chat_str *s,
 struct chat_value chat_buf_escape(struct chat_run *r,
 	    const struct chat_str *s);
 
-/* ---- text of values -------------------------------------------------------- */
+/* ---- text of values ---------------------------------------------- */
 
 /* str(v); CV_STR comes back as it is. */
 const struct chat_str *chat_repr_str(struct chat_run *r, struct chat_value v);
@@ -434,7 +454,7 @@ struct chat_value chat_format_braces(struct chat_run *r,
 /* The shortest decimal that reads back as f, as Python prints it. */
 void	chat_repr_float(double f, char out[40]);
 
-/* ---- operators ------------------------------------------------------------- */
+/* ---- operators --------------------------------------------------- */
 
 struct chat_value chat_op_binary(struct chat_run *r, enum chat_op op,
 	    struct chat_value a, struct chat_value b);
@@ -458,7 +478,7 @@ struct chat_value chat_op_slice(struct chat_run *r, struct chat_value v,
 bool	chat_op_int(struct chat_run *r, struct chat_value v, const char *what,
 	    int64_t *out);
 
-/* ---- evaluation ------------------------------------------------------------ */
+/* ---- evaluation -------------------------------------------------- */
 
 struct chat_value chat_eval(struct chat_run *r, const struct chat_node *n);
 struct chat_value chat_eval_call(struct chat_run *r, struct chat_value callee,

@@ -198,7 +198,7 @@ chat_repr_str(struct chat_run *r, struct chat_value v)
 	return s.u.s;
 }
 
-/* ---- JSON ------------------------------------------------------------------ */
+/* ---- JSON -------------------------------------------------------- */
 
 static void
 json_char(struct chat_run *r, struct chat_buf *b, unsigned cp, bool ascii,

@@ -100,7 +100,7 @@ f_items(struct chat_run *r, const struct chat_in *in)
 	return v;
 }
 
-/* ---- order -------------------------------------------------------------------- */
+/* ---- order ------------------------------------------------------- */
 
 struct keyed {
 	struct chat_value key, v;
@@ -247,7 +247,7 @@ f_unique(struct chat_run *r, const struct chat_in *in)
 	return out;
 }
 
-/* ---- ends --------------------------------------------------------------------- */
+/* ---- ends -------------------------------------------------------- */
 
 static struct chat_value
 f_first(struct chat_run *r, const struct chat_in *in)
@@ -356,7 +356,7 @@ f_batch(struct chat_run *r, const struct chat_in *in)
 	return out;
 }
 
-/* ---- filters that apply others ---------------------------------------------------- */
+/* ---- filters that apply others ----------------------------------- */
 
 /* The arguments of a from number skip on. */
 static void

@@ -73,12 +73,11 @@ one_of(const struct chat_parser *p, const char *names)
 }
 
 /* Statements up to a tag named in ends (NULL: up to the end), which is the
- * current token then. */
+ * current token then; line is where the block begins. */
 static struct chat_node *
-statements(struct chat_parser *p, const char *ends)
+statements(struct chat_parser *p, const char *ends, int line)
 {
 	struct chat_node *first = NULL, **tail = &first, *n;
-	int line = p->t->line;
 
 	while (!p->failed && p->t->kind != CT_EOF) {
 		if (p->t->kind == CT_DATA) {
@@ -108,9 +107,11 @@ statements(struct chat_parser *p, const char *ends)
 static struct chat_node *
 block(struct chat_parser *p, const char *ends)
 {
+	int line = p->t->line;
+
 	chat_parse_skip(p, ":");
 	end_of_tag(p, CT_BLOCK_END);
-	return statements(p, ends);
+	return statements(p, ends, line);
 }
 
 static struct chat_node *
@@ -145,7 +146,7 @@ for_block(struct chat_parser *p)
 	char seen[64];
 
 	chat_parse_next(p);
-	n->a = chat_parse_target(p, false);
+	n->a = chat_expr_target(p, false);
 	if (!chat_parse_skip_name(p, "in"))
 		return chat_parse_fail(p, p->t->line, "expected 'in', got %s",
 		    chat_parse_seen(p, seen));
@@ -174,7 +175,7 @@ set(struct chat_parser *p)
 	struct chat_node *n = chat_parse_node(p, CN_SET);
 
 	chat_parse_next(p);
-	n->a = chat_parse_target(p, true);
+	n->a = chat_expr_target(p, true);
 	if (chat_parse_skip(p, "=")) {
 		n->b = chat_expr_tuple(p);
 		return n;
@@ -292,7 +293,7 @@ with_block(struct chat_parser *p)
 		if (tail != &n->a)
 			chat_parse_expect(p, ",");
 		s = chat_parse_node(p, CN_SET);
-		s->a = chat_parse_target(p, false);
+		s->a = chat_expr_target(p, false);
 		chat_parse_expect(p, "=");
 		s->b = chat_expr(p);
 		*tail = s;
@@ -408,7 +409,7 @@ chat_stmt_parse(struct chat *c, const struct chat_tok *t, struct err *e)
 		chat_parse_assign(&p, chat_parse_sym(&p, implicit[i],
 		    strlen(implicit[i])));
 	c->body = chat_parse_node(&p, CN_BODY);
-	c->body->list = statements(&p, NULL);
+	c->body->list = statements(&p, NULL, 1);
 	if (!p.failed)
 		check_names(&p);
 	VEC_FREE(&p.assigned);
