@@ -25,7 +25,7 @@ struct at_server {
 	char *name;
 	struct link_pair *pair;
 	bool up, draining;
-	char last_why[128];	/* it went down: as logged */
+	char last_why[256];	/* it went down: as logged */
 	bool knows_hold;	/* hold is what the server said */
 	struct hold hold;
 	uint32_t max_route;	/* of a call */
