@@ -1,6 +1,6 @@
 /*
  * scratch.h - files for tests: a directory of its own for a test binary, and
- * the tree's own files by name.  Everything in it is gone after scratch_end.
+ * the tree's own files by name.  The directory is gone when the program exits.
  */
 #ifndef MOE_SCRATCH_H
 #define MOE_SCRATCH_H
@@ -26,6 +26,31 @@ scratch_root(const char *name)
 	return mem_printf("%s/%s", root != NULL ? root : ".", name);
 }
 
+/* Remove the files in the scratch directory (it has no subdirectories). */
+__attribute__((unused)) static void
+scratch_clear(void)
+{
+	DIR *d = opendir(scratch_dir);
+	struct dirent *e;
+
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		char *path = mem_printf("%s/%s", scratch_dir, e->d_name);
+
+		if (e->d_name[0] != '.')
+			unlink(path);
+		mem_free(path);
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+__attribute__((unused)) static void
+scratch_end(void)
+{
+	scratch_clear();
+	rmdir(scratch_dir);
+}
+
 /* Make the scratch directory; the binary's own, under TMPDIR or /tmp. */
 __attribute__((unused)) static const char *
 scratch_begin(void)
@@ -38,6 +63,7 @@ scratch_begin(void)
 		perror(scratch_dir);
 		exit(1);
 	}
+	atexit(scratch_end);
 	return scratch_dir;
 }
 
@@ -66,31 +92,6 @@ scratch_read(const char *name, struct str *s)
 		exit(1);
 	}
 	mem_free(path);
-}
-
-/* Remove the files in the scratch directory (it has no subdirectories). */
-__attribute__((unused)) static void
-scratch_clear(void)
-{
-	DIR *d = opendir(scratch_dir);
-	struct dirent *e;
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		char *path = mem_printf("%s/%s", scratch_dir, e->d_name);
-
-		if (e->d_name[0] != '.')
-			unlink(path);
-		mem_free(path);
-	}
-	if (d != NULL)
-		closedir(d);
-}
-
-__attribute__((unused)) static void
-scratch_end(void)
-{
-	scratch_clear();
-	rmdir(scratch_dir);
 }
 
 #endif

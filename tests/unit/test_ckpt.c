@@ -288,6 +288,5 @@ main(void)
 	test_bad_tensors();
 	test_index();
 	test_fingerprint();
-	scratch_end();
 	return tap_done();
 }

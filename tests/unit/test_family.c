@@ -161,6 +161,5 @@ main(void)
 	scratch_begin();
 	for (i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++)
 		test_layout(&layouts[i]);
-	scratch_end();
 	return tap_done();
 }

@@ -239,6 +239,5 @@ main(void)
 	test_refs();
 	test_fingerprint();
 	test_refused();
-	scratch_end();
 	return tap_done();
 }

@@ -348,6 +348,5 @@ main(void)
 	test_experts("tests/golden/models/granitemoeshared");
 	test_many();
 	test_poison();
-	scratch_end();
 	return tap_done();
 }
