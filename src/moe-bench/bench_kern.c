@@ -1,0 +1,292 @@
+/*
+ * bench_kern.c - the verb: for each operation and number of rows, the median
+ * time of a call, set against the limit that binds: reading the bytes that the
+ * call must read, or doing its multiply-adds, both at the pace that was
+ * measured between the calls.
+ */
+#include "bench_kern.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench_kern_op.h"
+#include "bench_kern_peak.h"
+#include "cli.h"
+#include "clock.h"
+#include "err.h"
+#include "mem.h"
+#include "num.h"
+#include "rec.h"
+
+#define MAX_ROWS	32
+#define MAX_REPS	200
+#define READ_BYTES	((size_t)128 << 20)	/* a bandwidth sample */
+#define COLD_BYTES	((size_t)512 << 20)
+
+struct opts {
+	const char *op, *rows, *shape, *isa;
+	int dtype;		/* index of "f32|bf16" */
+	int64_t threads, seed;
+	uint64_t memory, time_ns;
+	bool json;
+};
+
+static const struct shape_name {
+	const char *name;
+	struct bench_kern_shape s;
+} shape_names[] = {
+	{ "olmoe", { 2048, 1024, 64, 8 } },
+	{ "qwen15moe", { 2048, 1408, 60, 4 } },
+	{ "qwen3-30b", { 2048, 768, 128, 8 } },
+	{ "mixtral", { 4096, 14336, 8, 2 } },
+	{ "dsv3", { 7168, 2048, 256, 8 } },
+};
+
+static const struct rec_col cols[] = {
+	{ "op", REC_STR, 0 }, { "dtype", REC_STR, 0 }, { "rows", REC_INT, 0 },
+	{ "threads", REC_INT, 0 }, { "us", REC_REAL, 0 },
+	{ "gb_s", REC_REAL, 0 }, { "gflop_s", REC_REAL, 0 },
+	{ "limit_pct", REC_REAL, 0 }, { "wrong", REC_INT, 0 },
+	{ NULL, 0, 0 }
+};
+
+/* "1,4,16" into out[]; how many, or -1. */
+static int
+parse_list(const char *text, int64_t *out, int max)
+{
+	char *copy = mem_strdup(text), *save = NULL, *w;
+	int n = 0;
+
+	for (w = strtok_r(copy, ",", &save); w != NULL;
+	    w = strtok_r(NULL, ",", &save)) {
+		if (n == max || num_i64(w, &out[n]) != 0 || out[n] < 1 ||
+		    out[n] > 1 << 20) {
+			n = -1;
+			break;
+		}
+		n++;
+	}
+	mem_free(copy);
+	return n == 0 ? -1 : n;
+}
+
+static int
+parse_shape(const char *text, struct bench_kern_shape *s, struct err *err)
+{
+	int64_t v[4];
+	size_t i;
+
+	for (i = 0; i < sizeof(shape_names) / sizeof(shape_names[0]); i++) {
+		if (strcmp(text, shape_names[i].name) == 0) {
+			*s = shape_names[i].s;
+			return 0;
+		}
+	}
+	if (parse_list(text, v, 4) != 4 || v[3] > v[2])
+		return err_set(err, ERR_USAGE, "--shape %s: neither olmoe, "
+		    "qwen15moe, qwen3-30b, mixtral, dsv3 nor H,F,E,k", text);
+	*s = (struct bench_kern_shape){ (int)v[0], (int)v[1], (int)v[2],
+	    (int)v[3] };
+	return 0;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* The median of t[0..n). */
+static double
+median(double *t, int n)
+{
+	qsort(t, (size_t)n, sizeof(*t), by_value);
+	return t[n / 2];
+}
+
+struct session {
+	struct kern *kn;
+	struct bench_kern_peak *peak;
+	char isa[16];
+	struct bench_kern_shape shape;
+	struct rec_out out;
+};
+
+struct result {
+	double seconds;		/* of a call: median */
+	double read, fma;	/* bytes/s, flop/s: medians */
+};
+
+/* Calls for about time_ns, and between them, a dozen times, the limits: the
+ * machine changes from second to second, its limits with it. */
+static struct result
+measure(struct session *s, struct bench_kern_op *op, uint64_t time_ns)
+{
+	double t[MAX_REPS], read[MAX_REPS], fma[MAX_REPS];
+	uint64_t begin, spent = 0, next = 0;
+	size_t i = 0;
+	int n = 0, k = 0;
+
+	bench_kern_op_run(op, i++);
+	bench_kern_op_run(op, i++);
+	while (n < MAX_REPS && (n < 5 || spent < time_ns)) {
+		if (spent >= next) {
+			read[k] = bench_kern_peak_read(s->peak);
+			fma[k++] = bench_kern_peak_fma(s->peak, s->isa,
+			    kern_act(s->kn));
+			next += time_ns / 12;
+			bench_kern_op_run(op, i++);	/* wake the pool */
+		}
+		begin = clock_ns();
+		bench_kern_op_run(op, i++);
+		begin = clock_ns() - begin;
+		spent += begin;
+		t[n++] = (double)begin * 1e-9;
+	}
+	return (struct result){ median(t, n), median(read, k),
+	    median(fma, k) };
+}
+
+static int
+bench_one(struct session *s, const struct opts *o, const char *name, int rows,
+    struct err *err)
+{
+	struct bench_kern_make m = { .kn = s->kn, .op = name,
+	    .shape = s->shape, .rows = rows, .cold_bytes = COLD_BYTES,
+	    .max_bytes = o->memory, .seed = (uint64_t)o->seed };
+	struct bench_kern_op *op = bench_kern_op_new(&m, err);
+	struct bench_kern_cost c;
+	struct result r;
+	double t, limit;
+	size_t wrong;
+
+	if (op == NULL)
+		return err_ctx(err, "%s, %d rows", name, rows);
+	c = bench_kern_op_cost(op);
+	wrong = bench_kern_op_wrong(op);
+	r = measure(s, op, o->time_ns);
+	t = r.seconds;
+	limit = c.bytes / r.read > c.flops / r.fma ? c.bytes / r.read :
+	    c.flops / r.fma;
+	rec_note(&s->out, "read %.1f GB/s, multiply-add %.1f GFLOP/s; %.0f "
+	    "calls until memory is used again", r.read * 1e-9, r.fma * 1e-9,
+	    c.sets);
+	rec_put_str(&s->out, name);
+	rec_put_str(&s->out, kern_dtype_name(kern_act(s->kn)));
+	rec_put_int(&s->out, rows);
+	rec_put_int(&s->out, kern_threads(s->kn));
+	rec_put_real(&s->out, t * 1e6);
+	rec_put_real(&s->out, c.bytes / t * 1e-9);
+	rec_put_real(&s->out, c.flops / t * 1e-9);
+	rec_put_real(&s->out, 100 * limit / t);
+	rec_put_int(&s->out, (int64_t)wrong);
+	bench_kern_op_free(op);
+	return rec_end(&s->out, err);
+}
+
+/* The isa word of "cpu-avx2-bf16". */
+static void
+isa_of(const struct kern *kn, char *out, size_t n)
+{
+	const char *s = strchr(kern_variant(kn), '-');
+
+	snprintf(out, n, "%.*s", s ? (int)strcspn(s + 1, "-") : 0,
+	    s ? s + 1 : "");
+}
+
+static int
+bench_all(struct session *s, const struct opts *o, struct err *err)
+{
+	int64_t rows[MAX_ROWS];
+	int n = parse_list(o->rows, rows, MAX_ROWS), i, rc = 0;
+	char *ops = mem_strdup(strcmp(o->op, "all") == 0 ? BENCH_KERN_OPS :
+	    o->op), *save = NULL, *w;
+
+	if (n < 0) {
+		mem_free(ops);
+		return err_set(err, ERR_USAGE, "--rows %s: not a list of "
+		    "numbers 1..1048576", o->rows);
+	}
+	rec_out_open(&s->out, stdout, "kern", 1, cols, o->json);
+	rec_note(&s->out, "variant %s, h %d, f %d, %d experts, top %d",
+	    kern_variant(s->kn), s->shape.h, s->shape.f, s->shape.experts,
+	    s->shape.k);
+	for (w = strtok_r(ops, "|,", &save); rc == 0 && w != NULL;
+	    w = strtok_r(NULL, "|,", &save))
+		for (i = 0; rc == 0 && i < n; i++)
+			rc = bench_one(s, o, w, (int)rows[i], err);
+	rec_out_close(&s->out);
+	mem_free(ops);
+	return rc;
+}
+
+static int
+run(const struct opts *o, struct err *err)
+{
+	struct kern_opt ko = { .isa = o->isa, .act = o->dtype == 0 ? KERN_F32 :
+	    KERN_BF16, .threads = (int)o->threads };
+	struct session s = { 0 };
+	char why[KERN_WHY];
+	int rc = -1;
+
+	if (parse_shape(o->shape, &s.shape, err) != 0)
+		return -1;
+	if (kern_open(&s.kn, &ko, why) != 0)
+		return err_set(err, ERR_UNAVAIL, "%s", why);
+	s.peak = bench_kern_peak_new(kern_threads(s.kn), READ_BYTES);
+	if (s.peak == NULL) {
+		err_set(err, ERR_UNAVAIL, "no memory for the bandwidth test");
+	} else {
+		isa_of(s.kn, s.isa, sizeof(s.isa));
+		rc = bench_all(&s, o, err);
+	}
+	bench_kern_peak_free(s.peak);
+	kern_close(s.kn);
+	return rc;
+}
+
+int
+bench_kern_main(int argc, char **argv)
+{
+	struct opts o = { .op = "ffn", .rows = "1,4,16,64", .shape = "olmoe",
+	    .dtype = 1, .seed = 1, .memory = (uint64_t)4 << 30,
+	    .time_ns = 500000000 };
+	const struct cli_opt opt[] = {
+		{ 'o', "op", CLI_STR, &o.op, "NAME",
+		    "ffn, moe, linear, attn, norm, a list, or all", 0, 0, NULL },
+		{ 'r', "rows", CLI_STR, &o.rows, "LIST",
+		    "rows of a call (1,4,16,64)", 0, 0, NULL },
+		{ 0, "shape", CLI_STR, &o.shape, "NAME|H,F,E,k",
+		    "olmoe, qwen15moe, qwen3-30b, mixtral, dsv3, or numbers",
+		    0, 0, NULL },
+		{ 0, "dtype", CLI_ENUM, &o.dtype, "f32|bf16",
+		    "weights and activations (bf16)", 0, 0, NULL },
+		{ 0, "threads", CLI_INT, &o.threads, "N",
+		    "threads (all processors)", 1, 1024, NULL },
+		{ 0, "isa", CLI_STR, &o.isa, "NAME",
+		    "ref, avx2, avx512bf16 (the best here)", 0, 0, NULL },
+		{ 0, "memory", CLI_SIZE, &o.memory, "SIZE",
+		    "most memory for weights (4G)", 0, 0, NULL },
+		{ 0, "time", CLI_DUR, &o.time_ns, "TIME",
+		    "measure each line so long (500ms)", 0, 0, NULL },
+		{ 's', "seed", CLI_INT, &o.seed, "N",
+		    "seed of the data (1)", 0, 0, NULL },
+		{ 'j', "json", CLI_FLAG, &o.json, NULL,
+		    "NDJSON instead of TSV", 0, 0, NULL },
+		{ 0, NULL, CLI_FLAG, NULL, NULL, NULL, 0, 0, NULL },
+	};
+	const struct cli c = { "moe-bench", "kern", "",
+	    "Time the kernels on cold weights, against this machine's limits.",
+	    opt };
+	struct err err = ERR_INIT;
+	int at = cli_parse(&c, argc, argv, &err);
+
+	if (at >= 0 && at < argc)
+		at = err_set(&err, ERR_USAGE, "operand '%s' is not wanted",
+		    argv[at]);
+	if (at < 0 || run(&o, &err) != 0)
+		return cli_fail("moe-bench kern", &err);
+	return 0;
+}

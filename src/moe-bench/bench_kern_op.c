@@ -1,0 +1,580 @@
+/*
+ * bench_kern_op.c - see bench_kern_op.h.
+ *
+ * An operation owns `sets` copies of its weights (or KV arenas); call i uses
+ * copy i % sets, so that nothing is found in a cache.  The copies hold the
+ * same values: one set of sources is enough for the check in double.
+ */
+#include "bench_kern_op.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "mem.h"
+
+#define CTX	1024		/* tokens of a sequence in attn */
+#define HEAD	128
+#define CHECKED	8		/* rows that are compared */
+
+struct bench_kern_op {
+	struct bench_kern_make m;
+	const struct kind *kind;
+	enum kern_dtype act;
+	uint64_t rnd;
+	size_t sets;
+	/* sources, fp32 holding values of act */
+	float *a, *b, *c;	/* gate, up, down; linear: a; norm: a = weight */
+	float *x;		/* [rows][h] input; attn: queries */
+	void *xa;		/* x in act */
+	void *y;		/* results in act */
+	/* ffn, moe */
+	struct kern_expert *expert;	/* [sets] */
+	struct kern_group *group;
+	int n_group, n_in;
+	const void **in;
+	void **out;
+	int *in_row;		/* input row of each entry */
+	/* linear */
+	struct kern_mat *mat;	/* [sets] */
+	/* attn */
+	struct kern_kv kv;
+	char *arena;
+	struct kern_seq *seq;
+	int32_t *page;
+};
+
+struct kind {
+	const char *name;
+	int (*make)(struct bench_kern_op *, struct err *);
+	void (*run)(struct bench_kern_op *, size_t set);
+	double (*truth)(const struct bench_kern_op *, int row, double *y);
+	struct bench_kern_cost (*cost)(const struct bench_kern_op *);
+};
+
+/* Uniform in [-1, 1): speed matters more than quality here. */
+static float
+next(struct bench_kern_op *op)
+{
+	op->rnd ^= op->rnd << 13;
+	op->rnd ^= op->rnd >> 7;
+	op->rnd ^= op->rnd << 17;
+	return (float)((double)(op->rnd >> 11) * 0x1p-52 - 1);
+}
+
+static float
+rounded(enum kern_dtype t, float v)
+{
+	uint32_t room = 0;
+
+	kern_convert(&room, t, &v, KERN_F32, 1);
+	kern_convert(&v, KERN_F32, &room, t, 1);
+	return v;
+}
+
+static float *
+values(struct bench_kern_op *op, size_t n, double scale)
+{
+	float *p = mem_alloc(n * sizeof(*p));
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		p[i] = rounded(op->act, next(op) * (float)scale);
+	return p;
+}
+
+static int
+pick_sets(struct bench_kern_op *op, size_t bytes, size_t least,
+    struct err *err)
+{
+	op->sets = op->m.cold_bytes / bytes + 1;
+	if (op->sets < least)
+		op->sets = least;
+	if (op->sets * bytes > op->m.max_bytes)
+		return err_set(err, ERR_UNAVAIL, "%zu copies of %zu MiB do not "
+		    "fit into --memory", op->sets, bytes >> 20);
+	return 0;
+}
+
+static void
+make_rows(struct bench_kern_op *op, size_t n_in, size_t n_out)
+{
+	size_t rows = (size_t)op->m.rows;
+
+	op->x = values(op, rows * n_in, 1);
+	op->xa = mem_alloc(kern_dtype_bytes(op->act, rows * n_in));
+	kern_convert(op->xa, op->act, op->x, KERN_F32, rows * n_in);
+	op->y = mem_zalloc(rows * n_out * sizeof(float));
+}
+
+static void
+make_mat(struct bench_kern_op *op, struct kern_mat *m, int n, int k)
+{
+	m->n = n;
+	m->k = k;
+	m->dtype = op->act;
+	m->bytes = kern_mat_bytes(op->m.kn, n, k, op->act);
+	m->data = kern_mem_alloc(op->m.kn, m->bytes);
+	if (m->data == NULL)
+		BUG("no memory for %zu bytes of weights", m->bytes);
+}
+
+/* ---- ffn, moe ----------------------------------------------------------- */
+
+static void
+pack_part(struct bench_kern_op *op, enum kern_part part, const float *src,
+    int k)
+{
+	struct kern_pack p = { .src = src, .src_dtype = KERN_F32,
+	    .rs = (size_t)k, .cs = 1 };
+
+	kern_expert_pack(op->m.kn, &op->expert[0], part, &p);
+}
+
+static void
+make_experts(struct bench_kern_op *op)
+{
+	int h = op->m.shape.h, f = op->m.shape.f;
+	size_t n = (size_t)h * (size_t)f, i;
+
+	op->a = values(op, n, 2 / sqrt(h));
+	op->b = values(op, n, 2 / sqrt(h));
+	op->c = values(op, n, 2 / sqrt(f));
+	op->expert = mem_calloc(op->sets, sizeof(*op->expert));
+	for (i = 0; i < op->sets; i++) {
+		struct kern_expert *e = &op->expert[i];
+
+		make_mat(op, &e->gate_up, 2 * f, h);
+		make_mat(op, &e->down, h, f);
+		if (i == 0) {
+			pack_part(op, KERN_GATE, op->a, h);
+			pack_part(op, KERN_UP, op->b, h);
+			pack_part(op, KERN_DOWN, op->c, f);
+			continue;
+		}
+		memcpy(e->gate_up.data, op->expert[0].gate_up.data,
+		    e->gate_up.bytes);
+		memcpy(e->down.data, op->expert[0].down.data, e->down.bytes);
+	}
+}
+
+/* Each of rows tokens takes k different experts; entries group by group. */
+static void
+route_tokens(struct bench_kern_op *op)
+{
+	int rows = op->m.rows, k = op->m.shape.k, e, r, j, n = 0;
+	int *pick = mem_calloc((size_t)(rows * k), sizeof(*pick));
+
+	for (r = 0; r < rows; r++) {
+		for (j = 0; j < k; ) {
+			int i = 0;
+
+			next(op);
+			e = (int)(op->rnd % (uint64_t)op->m.shape.experts);
+			while (i < j && pick[r * k + i] != e)
+				i++;
+			if (i == j)
+				pick[r * k + j++] = e;
+		}
+	}
+	for (e = 0; e < op->m.shape.experts; e++) {
+		struct kern_group *g = &op->group[op->n_group];
+
+		g->first = n;
+		for (r = 0; r < rows * k; r++)
+			if (pick[r] == e)
+				op->in_row[n++] = r / k;
+		g->n = n - g->first;
+		g->x = &op->expert[e];
+		op->n_group += g->n > 0;
+	}
+	mem_free(pick);
+}
+
+static int
+make_ffn(struct bench_kern_op *op, struct err *err)
+{
+	size_t h = (size_t)op->m.shape.h, f = (size_t)op->m.shape.f, i, n;
+	bool moe = strcmp(op->kind->name, "moe") == 0;
+	size_t experts = moe ? (size_t)op->m.shape.experts : 1;
+
+	if (pick_sets(op, kern_dtype_bytes(op->act, 3 * h * f),
+	    moe ? experts : 2, err) != 0)
+		return -1;
+	make_experts(op);
+	n = (size_t)op->m.rows * (moe ? (size_t)op->m.shape.k : 1);
+	op->n_in = (int)n;
+	op->group = mem_calloc(experts, sizeof(*op->group));
+	op->in_row = mem_calloc(n, sizeof(*op->in_row));
+	op->in = mem_calloc(n, sizeof(*op->in));
+	op->out = mem_calloc(n, sizeof(*op->out));
+	make_rows(op, h, h * (n / (size_t)op->m.rows));
+	if (moe) {
+		route_tokens(op);
+	} else {
+		op->n_group = 1;
+		op->group[0].n = op->n_in;
+		for (i = 0; i < n; i++)
+			op->in_row[i] = (int)i;
+	}
+	for (i = 0; i < n; i++) {
+		op->in[i] = (char *)op->xa + kern_dtype_bytes(op->act,
+		    (size_t)op->in_row[i] * h);
+		op->out[i] = (char *)op->y + kern_dtype_bytes(op->act, i * h);
+	}
+	return 0;
+}
+
+static void
+run_ffn(struct bench_kern_op *op, size_t set)
+{
+	struct kern_ffn a = { .h = op->m.shape.h, .i = op->m.shape.f,
+	    .glu = KERN_SILU, .n_group = op->n_group, .group = op->group,
+	    .in = op->in, .out = op->out };
+
+	/* moe: all experts are used in turn within one call. */
+	if (op->n_group == 1)
+		op->group[0].x = &op->expert[set];
+	kern_ffn(op->m.kn, &a);
+}
+
+static double
+truth_ffn(const struct bench_kern_op *op, int row, double *y)
+{
+	size_t h = (size_t)op->m.shape.h, f = (size_t)op->m.shape.f, i, k;
+	const float *x = op->x + (size_t)op->in_row[row] * h;
+	float *mid = mem_alloc(f * sizeof(*mid));
+	double sq = 0;
+
+	for (i = 0; i < f; i++) {
+		double g = 0, u = 0;
+
+		for (k = 0; k < h; k++) {
+			g += (double)op->a[i * h + k] * (double)x[k];
+			u += (double)op->b[i * h + k] * (double)x[k];
+		}
+		mid[i] = rounded(op->act, (float)(g / (1 + exp(-g)) * u));
+	}
+	for (i = 0; i < h; i++) {
+		for (y[i] = 0, k = 0; k < f; k++)
+			y[i] += (double)op->c[i * f + k] * (double)mid[k];
+		sq += y[i] * y[i];
+	}
+	mem_free(mid);
+	return sqrt(sq / (double)h);
+}
+
+static struct bench_kern_cost
+cost_ffn(const struct bench_kern_op *op)
+{
+	double n = 3.0 * op->m.shape.h * op->m.shape.f;
+	double elem = (double)kern_dtype_bytes(op->act, 1);
+
+	return (struct bench_kern_cost){
+	    .bytes = elem * (n * op->n_group + 2.0 * op->m.shape.h * op->n_in),
+	    .flops = 2 * n * op->n_in,
+	    .sets = (double)op->sets / op->n_group };
+}
+
+/* ---- linear ------------------------------------------------------------- */
+
+static int
+make_linear(struct bench_kern_op *op, struct err *err)
+{
+	size_t h = (size_t)op->m.shape.h, i;
+	struct kern_pack p = { .rows = (int)h, .src_dtype = KERN_F32, .rs = h,
+	    .cs = 1 };
+
+	if (pick_sets(op, kern_dtype_bytes(op->act, h * h), 2, err) != 0)
+		return -1;
+	op->a = values(op, h * h, 2 / sqrt((double)h));
+	op->mat = mem_calloc(op->sets, sizeof(*op->mat));
+	for (i = 0; i < op->sets; i++) {
+		make_mat(op, &op->mat[i], (int)h, (int)h);
+		p.dst = &op->mat[i];
+		p.src = op->a;
+		if (i == 0)
+			kern_mat_pack(op->m.kn, &p);
+		else
+			memcpy(op->mat[i].data, op->mat[0].data,
+			    op->mat[i].bytes);
+	}
+	make_rows(op, h, h);
+	return 0;
+}
+
+static void
+run_linear(struct bench_kern_op *op, size_t set)
+{
+	size_t h = (size_t)op->m.shape.h;
+	struct kern_linear a = { .w = &op->mat[set], .x = op->xa, .ldx = h,
+	    .y = op->y, .ldy = h, .ydt = op->act, .m = op->m.rows };
+
+	kern_linear(op->m.kn, &a);
+}
+
+static double
+truth_linear(const struct bench_kern_op *op, int row, double *y)
+{
+	size_t h = (size_t)op->m.shape.h, i, k;
+	const float *x = op->x + (size_t)row * h;
+	double sq = 0;
+
+	for (i = 0; i < h; i++) {
+		for (y[i] = 0, k = 0; k < h; k++)
+			y[i] += (double)op->a[i * h + k] * (double)x[k];
+		sq += y[i] * y[i];
+	}
+	return sqrt(sq / (double)h);
+}
+
+static struct bench_kern_cost
+cost_linear(const struct bench_kern_op *op)
+{
+	double h = op->m.shape.h, r = op->m.rows;
+	double elem = (double)kern_dtype_bytes(op->act, 1);
+
+	return (struct bench_kern_cost){ .bytes = elem * (h * h + 2 * r * h),
+	    .flops = 2 * h * h * r, .sets = (double)op->sets };
+}
+
+/* ---- attn --------------------------------------------------------------- */
+
+static int
+make_attn(struct bench_kern_op *op, struct err *err)
+{
+	int h = op->m.shape.h, rows = op->m.rows, pages = CTX / KERN_PAGE_TOK;
+	int i, j;
+	size_t n, s;
+	float *kv;
+
+	op->kv.hk = (h / HEAD + 3) / 4;
+	op->kv.dk = op->kv.dv = HEAD;
+	op->kv.kvt = op->act;
+	op->kv.page_bytes = kern_kv_page_bytes(op->kv.hk, HEAD, HEAD, op->act);
+	n = op->kv.page_bytes * (size_t)(pages * rows);
+	if (pick_sets(op, n, 2, err) != 0)
+		return -1;
+	op->arena = mem_aligned(64, n * op->sets);
+	kv = values(op, n / kern_dtype_bytes(op->act, 1), 2);
+	for (s = 0; s < op->sets; s++)
+		kern_convert(op->arena + s * n, op->act, kv, KERN_F32,
+		    n / kern_dtype_bytes(op->act, 1));
+	op->a = kv;
+	op->seq = mem_calloc((size_t)rows, sizeof(*op->seq));
+	op->page = mem_calloc((size_t)(rows * pages), sizeof(*op->page));
+	for (i = 0; i < rows; i++) {
+		for (j = 0; j < pages; j++)
+			op->page[i * pages + j] = i * pages + j;
+		op->seq[i] = (struct kern_seq){ op->page + i * pages, CTX - 1,
+		    1, i };
+	}
+	make_rows(op, (size_t)(op->kv.hk * 4 * HEAD),
+	    (size_t)(op->kv.hk * 4 * HEAD));
+	return 0;
+}
+
+static void
+run_attn(struct bench_kern_op *op, size_t set)
+{
+	size_t w = (size_t)(op->kv.hk * 4 * HEAD);
+	struct kern_attn a = { .kv = &op->kv, .seq = op->seq,
+	    .n_seq = op->m.rows, .q = op->x, .ldq = w, .out = op->y, .ldo = w,
+	    .h = op->kv.hk * 4, .scale = (float)(1 / sqrt(HEAD)) };
+
+	op->kv.arena = op->arena + set * op->kv.page_bytes *
+	    (size_t)(CTX / KERN_PAGE_TOK * op->m.rows);
+	kern_attn(op->m.kn, &a);
+}
+
+static double
+truth_attn(const struct bench_kern_op *op, int row, double *y)
+{
+	size_t hk = (size_t)op->kv.hk, page, j, t, i, g;
+	double p[CTX], sum;
+
+	for (j = 0; j < hk * 4; j++) {
+		const float *q = op->x + ((size_t)row * hk * 4 + j) * HEAD;
+
+		g = j / 4;
+		memset(y + j * HEAD, 0, HEAD * sizeof(*y));
+		for (t = 0, sum = 0; t < CTX; t++) {
+			page = ((size_t)row * CTX + t) / KERN_PAGE_TOK * hk *
+			    KERN_PAGE_TOK * 2 * HEAD;
+			page += (g * KERN_PAGE_TOK + t % KERN_PAGE_TOK) * HEAD;
+			for (p[t] = 0, i = 0; i < HEAD; i++)
+				p[t] += (double)q[i] *
+				    (double)op->a[page + i];
+			p[t] = exp(p[t] / sqrt(HEAD));
+			sum += p[t];
+			page += hk * KERN_PAGE_TOK * HEAD;
+			for (i = 0; i < HEAD; i++)
+				y[j * HEAD + i] += p[t] *
+				    (double)op->a[page + i];
+		}
+		for (i = 0; i < HEAD; i++)
+			y[j * HEAD + i] /= sum;
+	}
+	return 0.1;
+}
+
+static struct bench_kern_cost
+cost_attn(const struct bench_kern_op *op)
+{
+	double kv = (double)op->kv.page_bytes / KERN_PAGE_TOK * CTX;
+
+	return (struct bench_kern_cost){ .bytes = kv * op->m.rows,
+	    .flops = 4.0 * op->kv.hk * 4 * HEAD * CTX * op->m.rows,
+	    .sets = (double)op->sets };
+}
+
+/* ---- norm --------------------------------------------------------------- */
+
+static int
+make_norm(struct bench_kern_op *op, struct err *err)
+{
+	(void)err;
+	op->sets = 1;
+	op->a = values(op, (size_t)op->m.shape.h, 1);
+	make_rows(op, (size_t)op->m.shape.h, (size_t)op->m.shape.h);
+	return 0;
+}
+
+static void
+run_norm(struct bench_kern_op *op, size_t set)
+{
+	size_t h = (size_t)op->m.shape.h;
+	struct kern_norm a = { .x = op->x, .ldx = h, .y = op->y, .ldy = h,
+	    .ydt = op->act, .m = op->m.rows, .n = (int)h, .w = op->a,
+	    .eps = 1e-5f };
+
+	(void)set;
+	kern_norm(op->m.kn, &a);
+}
+
+static double
+truth_norm(const struct bench_kern_op *op, int row, double *y)
+{
+	size_t h = (size_t)op->m.shape.h, i;
+	const float *x = op->x + (size_t)row * h;
+	double sq = 0;
+
+	for (i = 0; i < h; i++)
+		sq += (double)x[i] * (double)x[i];
+	for (i = 0; i < h; i++)
+		y[i] = (double)x[i] / sqrt(sq / (double)h + 1e-5) *
+		    (double)op->a[i];
+	return 1;
+}
+
+static struct bench_kern_cost
+cost_norm(const struct bench_kern_op *op)
+{
+	double n = (double)op->m.shape.h * op->m.rows;
+
+	return (struct bench_kern_cost){
+	    .bytes = n * (double)(4 + kern_dtype_bytes(op->act, 1)),
+	    .flops = 4 * n, .sets = 1 };
+}
+
+/* ------------------------------------------------------------------------- */
+
+static const struct kind kinds[] = {
+	{ "ffn", make_ffn, run_ffn, truth_ffn, cost_ffn },
+	{ "moe", make_ffn, run_ffn, truth_ffn, cost_ffn },
+	{ "linear", make_linear, run_linear, truth_linear, cost_linear },
+	{ "attn", make_attn, run_attn, truth_attn, cost_attn },
+	{ "norm", make_norm, run_norm, truth_norm, cost_norm },
+};
+
+struct bench_kern_op *
+bench_kern_op_new(const struct bench_kern_make *m, struct err *err)
+{
+	struct bench_kern_op *op = mem_zalloc(sizeof(*op));
+	size_t i;
+
+	op->m = *m;
+	op->act = kern_act(m->kn);
+	op->rnd = m->seed * 2654435769u + 88172645463325252u;
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(m->op, kinds[i].name) == 0)
+			op->kind = &kinds[i];
+	if (op->kind == NULL)
+		err_set(err, ERR_USAGE, "--op %s: there are %s", m->op,
+		    BENCH_KERN_OPS);
+	if (op->kind == NULL || op->kind->make(op, err) != 0) {
+		bench_kern_op_free(op);
+		return NULL;
+	}
+	return op;
+}
+
+void
+bench_kern_op_free(struct bench_kern_op *op)
+{
+	size_t i;
+
+	for (i = 0; op->expert != NULL && i < op->sets; i++) {
+		struct kern_expert *e = &op->expert[i];
+
+		kern_mem_free(op->m.kn, e->gate_up.data, e->gate_up.bytes);
+		kern_mem_free(op->m.kn, e->down.data, e->down.bytes);
+	}
+	for (i = 0; op->mat != NULL && i < op->sets; i++)
+		kern_mem_free(op->m.kn, op->mat[i].data, op->mat[i].bytes);
+	mem_free(op->a);
+	mem_free(op->b);
+	mem_free(op->c);
+	mem_free(op->x);
+	mem_free(op->xa);
+	mem_free(op->y);
+	mem_free(op->expert);
+	mem_free(op->group);
+	mem_free(op->in);
+	mem_free(op->out);
+	mem_free(op->in_row);
+	mem_free(op->mat);
+	mem_free(op->arena);
+	mem_free(op->seq);
+	mem_free(op->page);
+	mem_free(op);
+}
+
+struct bench_kern_cost
+bench_kern_op_cost(const struct bench_kern_op *op)
+{
+	return op->kind->cost(op);
+}
+
+void
+bench_kern_op_run(struct bench_kern_op *op, size_t i)
+{
+	op->kind->run(op, i % op->sets);
+}
+
+size_t
+bench_kern_op_wrong(struct bench_kern_op *op)
+{
+	int n = op->n_in > 0 ? op->n_in : op->m.rows, i;
+	size_t width = op->kind->run == run_attn ?
+	    (size_t)(op->kv.hk * 4 * HEAD) : (size_t)op->m.shape.h, j, bad = 0;
+	double *y = mem_calloc(width, sizeof(*y)), mag, eps;
+
+	/* A few roundings to act, or of sums in fp32 (vdpbf16ps rounds each
+	 * step, so bf16 has room for that too). */
+	eps = op->act == KERN_BF16 ? 0x1p-8 : 1e-5;
+	bench_kern_op_run(op, 0);
+	for (i = 0; i < n; i += n > CHECKED ? n / CHECKED : 1) {
+		mag = op->kind->truth(op, i, y);
+		for (j = 0; j < width; j++) {
+			float got;
+
+			kern_convert(&got, KERN_F32, (char *)op->y +
+			    kern_dtype_bytes(op->act, (size_t)i * width + j),
+			    op->act, 1);
+			bad += !(fabs((double)got - y[j]) <=
+			    2 * eps * (fabs(y[j]) + mag));
+		}
+	}
+	mem_free(y);
+	return bad;
+}
