@@ -144,7 +144,7 @@ parse_attention(struct model_cfg *c, const struct json_src *s)
 	    json_may_bool(s, f->key_bias, &c->qkv_bias) != 0)
 		return -1;
 	c->o_bias = c->qkv_bias && f->bias_o;
-	if (f->clip_qkv && may_float(s, "clip_qkv", 0, MAX_MULT,
+	if (f->clip_qkv && may_float(s, "clip_qkv", 1e-6, MAX_MULT,
 	    &c->clip_qkv) != 0)
 		return -1;
 	c->embed_mult = c->residual_mult = c->logits_div = 1;

@@ -198,6 +198,7 @@ test_refused(void)
 	    "num_key_value_heads", "does not divide");
 	refused("mixtral", "{\"num_attention_heads\":60000,"
 	    "\"num_key_value_heads\":1}", "num_attention_heads", "head size");
+	refused("olmoe", "{\"clip_qkv\":0}", "clip_qkv", "0 is not");
 	refused("mixtral", "{\"head_dim\":15}", "head_dim", "even");
 	refused("mixtral", "{\"eos_token_id\":[1,\"x\"]}", "eos_token_id",
 	    "token id");
