@@ -120,6 +120,18 @@ chat_buf_done(struct chat_run *r, struct chat_buf *b)
 }
 
 struct chat_value
+chat_buf_safe(struct chat_run *r, struct chat_value v)
+{
+	struct chat_str *o = chat_value_alloc(&r->arena, sizeof(*o));
+
+	*o = *v.u.s;
+	o->safe = true;
+	o->home = NULL;
+	v.u.s = o;
+	return v;
+}
+
+struct chat_value
 chat_buf_slice(struct chat_run *r, const struct chat_str *s, size_t off,
     size_t n)
 {
@@ -427,7 +439,8 @@ chat_buf_case(struct chat_run *r, const struct chat_str *s, enum chat_case how)
 		else
 			first = how == CC_WORDS && word_break(cp);
 	}
-	return chat_buf_done(r, b);
+	return s->safe ? chat_buf_safe(r, chat_buf_done(r, b)) :
+	    chat_buf_done(r, b);
 }
 
 struct chat_value
@@ -437,8 +450,6 @@ chat_buf_escape(struct chat_run *r, const struct chat_str *s)
 	static const char *const to[] = { "&amp;", "&lt;", "&gt;", "&#39;",
 	    "&#34;" };
 	struct chat_buf *b = chat_buf_new(r);
-	struct chat_value v;
-	struct chat_str *o;
 	const char *q;
 	size_t i;
 
@@ -450,11 +461,5 @@ chat_buf_escape(struct chat_run *r, const struct chat_str *s)
 		else
 			chat_buf_part(r, b, s, i, 1);
 	}
-	v = chat_buf_done(r, b);
-	o = chat_value_alloc(&r->arena, sizeof(*o));
-	*o = *v.u.s;
-	o->safe = true;
-	o->home = NULL;
-	v.u.s = o;
-	return v;
+	return chat_buf_safe(r, chat_buf_done(r, b));
 }

@@ -145,7 +145,7 @@ eval_fn(struct chat_run *r, const struct chat_node *n)
 		return chat_value_undef(NULL);
 	r->line = n->line;
 	v = chat_func_call(r, n->fn, self, &a);
-	if (n->kind == CN_TEST && n->op)
+	if (n->kind == CN_TEST && n->op && !r->failed)
 		v.u.b = !v.u.b;
 	return v;
 }

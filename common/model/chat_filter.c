@@ -108,12 +108,7 @@ f_default(struct chat_run *r, const struct chat_in *in)
 static struct chat_value
 f_safe(struct chat_run *r, const struct chat_in *in)
 {
-	struct chat_str *s = chat_value_alloc(&r->arena, sizeof(*s));
-
-	*s = *self_str(r, in);
-	s->safe = true;
-	s->home = NULL;
-	return chat_value_str(s);
+	return chat_buf_safe(r, chat_value_str(self_str(r, in)));
 }
 
 static struct chat_value
@@ -289,6 +284,8 @@ f_format(struct chat_run *r, const struct chat_in *in)
 
 	if (in->raw->n_kw > 0)
 		return chat_fail(r, "format with keywords is not supported");
+	if (in->self.kind == CV_STR && in->self.u.s->safe)
+		return chat_fail(r, "format of safe text is not supported");
 	for (i = 0; i < in->raw->n; i++)
 		chat_value_push(r, t.u.q, in->raw->v[i]);
 	return chat_format_percent(r, self_str(r, in), t);
@@ -314,14 +311,17 @@ static struct chat_value
 f_indent(struct chat_run *r, const struct chat_in *in)
 {
 	const struct chat_str *by = indention(r, &in->v[0], 4);
+	const struct chat_str *text = chat_method_str(r, &in->self, "indent");
 	bool first = flag(&in->v[1]), blank = flag(&in->v[2]);
 	struct chat_value lines, line;
 	struct chat_buf *b = chat_buf_new(r), *s = chat_buf_new(r);
 	size_t i;
 
+	if (text->safe)
+		return chat_fail(r, "indent of safe text is not supported");
 	/* As the reference does: with one more newline, so that a newline at
 	 * the end leaves an empty last line. */
-	chat_buf_str(r, s, self_str(r, in));
+	chat_buf_str(r, s, text);
 	chat_buf_adds(r, s, "\n", false);
 	lines = chat_split_lines(r, chat_buf_done(r, s).u.s, false);
 	for (i = 0; i < lines.u.q->n && !r->failed; i++) {

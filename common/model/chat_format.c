@@ -59,7 +59,9 @@ chat_format_percent(struct chat_run *r, const struct chat_str *fmt,
 			percent_one(r, b, fmt->p[i], v[used++]);
 		}
 	}
-	if (used < n && (tuple || (arg.kind != CV_DICT && arg.kind != CV_SEQ)))
+	/* What can be indexed might be a mapping, so Python lets it pass. */
+	if (used < n && (tuple || (arg.kind != CV_DICT && (arg.kind != CV_SEQ ||
+	    arg.u.q->kind > CS_RANGE))))
 		chat_fail(r, "not all arguments of the format were used");
 	return chat_buf_done(r, b);
 }

@@ -350,9 +350,11 @@ m_values(struct chat_run *r, const struct chat_in *in)
 static struct chat_value
 m_get(struct chat_run *r, const struct chat_in *in)
 {
-	const struct chat_value *v = chat_value_get(r, in->self.u.d,
-	    &in->v[0]);
+	const struct chat_value *v;
 
+	if (!chat_value_hashable(r, &in->v[0]))
+		return in->v[0];
+	v = chat_value_get(r, in->self.u.d, &in->v[0]);
 	if (v != NULL)
 		return *v;
 	return in->v[1].kind != CV_MISSING ? in->v[1] : chat_value_none();
@@ -483,6 +485,13 @@ refused(const struct chat_value *v)
 	}
 }
 
+/* Methods that would escape what they are given. */
+static bool
+escapes(const struct chat_fn *fn)
+{
+	return fn->fn == m_replace || fn->fn == m_join || fn->fn == m_format;
+}
+
 const struct chat_fn *
 chat_method_find(const struct chat_value *v, const struct chat_str *name,
     bool *known)
@@ -496,6 +505,10 @@ chat_method_find(const struct chat_value *v, const struct chat_str *name,
 		fn = chat_func_lookup(dict_methods, name->p, name->n);
 	else if (v->kind == CV_SEQ && v->u.q->kind <= CS_TUPLE)
 		fn = chat_func_lookup(list_methods, name->p, name->n);
+	if (fn != NULL && v->kind == CV_STR && v->u.s->safe && escapes(fn)) {
+		*known = true;
+		return NULL;
+	}
 	for (z = refused(v); fn == NULL && *z != NULL; z++)
 		if (chat_buf_eq(name, *z))
 			*known = true;

@@ -173,7 +173,8 @@ repeat(struct chat_run *r, struct chat_value v, int64_t n)
 		b = chat_buf_new(r);
 		for (; n > 0 && v.u.s->n > 0 && chat_value_step(r, 1); n--)
 			chat_buf_str(r, b, v.u.s);
-		return chat_buf_done(r, b);
+		o = chat_buf_done(r, b);
+		return v.u.s->safe ? chat_buf_safe(r, o) : o;
 	}
 	o = chat_value_seq(r, v.u.q->kind);
 	for (; n > 0 && v.u.q->n > 0 && !r->failed; n--)
@@ -194,7 +195,6 @@ static struct chat_value
 join_two(struct chat_run *r, const struct chat_str *a, const struct chat_str *b)
 {
 	struct chat_value v;
-	struct chat_str *o;
 
 	if (a->safe == b->safe)
 		v = chat_buf_concat(r, a, b);
@@ -202,13 +202,7 @@ join_two(struct chat_run *r, const struct chat_str *a, const struct chat_str *b)
 		v = chat_buf_concat(r, a, chat_buf_escape(r, b).u.s);
 	else
 		v = chat_buf_concat(r, chat_buf_escape(r, a).u.s, b);
-	if ((a->safe || b->safe) && v.kind == CV_STR) {
-		o = chat_value_alloc(&r->arena, sizeof(*o));
-		*o = *v.u.s;
-		o->safe = true;
-		v.u.s = o;
-	}
-	return v;
+	return (a->safe || b->safe) && !r->failed ? chat_buf_safe(r, v) : v;
 }
 
 static struct chat_value
@@ -388,7 +382,8 @@ chat_op_in(struct chat_run *r, struct chat_value a, struct chat_value b)
 		return chat_buf_find(r, b.u.s, 0, a.u.s) != SIZE_MAX;
 	}
 	if (b.kind == CV_DICT)
-		return chat_value_get(r, b.u.d, &a) != NULL;
+		return chat_value_hashable(r, &a) &&
+		    chat_value_get(r, b.u.d, &a) != NULL;
 	q = chat_value_iter(r, b);
 	while (!r->failed && chat_value_next(q, &v))
 		if (chat_op_eq(r, a, v))
@@ -532,7 +527,8 @@ slice_str(struct chat_run *r, const struct chat_str *s, int64_t lo,
 		o = chars.u.q->p[lo];
 		chat_buf_str(r, b, o.u.s);
 	}
-	return chat_buf_done(r, b);
+	o = chat_buf_done(r, b);
+	return s->safe ? chat_buf_safe(r, o) : o;
 }
 
 struct chat_value

@@ -376,6 +376,8 @@ void	chat_value_push(struct chat_run *r, struct chat_seq *q,
 struct chat_value chat_value_dict(struct chat_run *r);
 void	chat_value_set(struct chat_run *r, struct chat_dict *d,
 	    struct chat_value k, struct chat_value v);
+/* May v be a key; fails when not. */
+bool	chat_value_hashable(struct chat_run *r, const struct chat_value *v);
 const struct chat_value *chat_value_get(struct chat_run *r,
 	    const struct chat_dict *d, const struct chat_value *k);
 /* Python's name of v's type. */
@@ -403,6 +405,8 @@ void	chat_buf_part(struct chat_run *r, struct chat_buf *b,
 void	chat_buf_str(struct chat_run *r, struct chat_buf *b,
 	    const struct chat_str *s);
 struct chat_value chat_buf_done(struct chat_run *r, struct chat_buf *b);
+/* The string v as text that needs no escaping any more. */
+struct chat_value chat_buf_safe(struct chat_run *r, struct chat_value v);
 struct chat_value chat_buf_slice(struct chat_run *r, const struct chat_str *s,
 	    size_t off, size_t n);
 struct chat_value chat_buf_concat(struct chat_run *r, const struct chat_str *a,

@@ -279,8 +279,7 @@ f_last(struct chat_run *r, const struct chat_in *in)
 {
 	struct chat_value v;
 
-	if (in->self.kind == CV_UNDEF || (in->self.kind == CV_SEQ &&
-	    in->self.u.q->kind == CS_GEN))
+	if (in->self.kind == CV_SEQ && in->self.u.q->kind == CS_GEN)
 		return chat_fail(r, "last of a %s",
 		    chat_value_type(&in->self));
 	v = backwards(r, in->self);
@@ -295,12 +294,16 @@ f_reverse(struct chat_run *r, const struct chat_in *in)
 	struct chat_buf *b;
 	size_t i;
 
+	/* A generator has to be collected first, and that list is given. */
+	if (in->self.kind == CV_SEQ && in->self.u.q->kind == CS_GEN)
+		v.u.q->kind = CS_LIST;
 	if (in->self.kind != CV_STR)
 		return v;
 	b = chat_buf_new(r);
 	for (i = 0; i < v.u.q->n && !r->failed; i++)
 		chat_buf_str(r, b, v.u.q->p[i].u.s);
-	return chat_buf_done(r, b);
+	v = chat_buf_done(r, b);
+	return in->self.u.s->safe ? chat_buf_safe(r, v) : v;
 }
 
 static struct chat_value

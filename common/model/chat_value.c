@@ -238,23 +238,22 @@ dict_add(struct chat_run *r, struct chat_dict *d, struct chat_value k,
 	d->p[d->n++].v = v;
 }
 
-/* May v be a key: whatever Python can hash. */
-static bool
-hashable(const struct chat_value *v)
+/* Python's hash() succeeds; tuples within tuples are not looked into. */
+bool
+chat_value_hashable(struct chat_run *r, const struct chat_value *v)
 {
+	bool yes = v->kind != CV_DICT;
 	size_t i;
 
-	if (v->kind == CV_DICT)
-		return false;
-	if (v->kind != CV_SEQ)
-		return true;
-	if (v->u.q->kind != CS_TUPLE)
-		return false;
-	for (i = 0; i < v->u.q->n; i++)
-		if (v->u.q->p[i].kind == CV_SEQ ||
-		    v->u.q->p[i].kind == CV_DICT)
-			return false;
-	return true;
+	if (v->kind == CV_SEQ) {
+		yes = v->u.q->kind == CS_TUPLE || v->u.q->kind == CS_RANGE;
+		for (i = 0; i < v->u.q->n && yes; i++)
+			yes = v->u.q->p[i].kind != CV_SEQ &&
+			    v->u.q->p[i].kind != CV_DICT;
+	}
+	if (!yes)
+		chat_fail(r, "unhashable type: '%s'", chat_value_type(v));
+	return yes;
 }
 
 void
@@ -264,10 +263,8 @@ chat_value_set(struct chat_run *r, struct chat_dict *d, struct chat_value k,
 	const struct chat_value *old;
 	size_t i;
 
-	if (!hashable(&k)) {
-		chat_fail(r, "unhashable type: '%s'", chat_value_type(&k));
+	if (!chat_value_hashable(r, &k))
 		return;
-	}
 	old = chat_value_get(r, d, &k);
 	if (r->failed)
 		return;
