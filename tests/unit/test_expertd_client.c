@@ -397,9 +397,9 @@ ask_many(struct front *f, int n, int n_expert)
 			commit(f, a, mem, slot);
 			n--;
 		}
-		while (link_next(f->port, &ev))
+		if (link_next(f->port, &ev))
 			on_event(f, &ev);
-		if (n > 0)
+		else if (n > 0)
 			link_wait(f->port, end);
 	}
 }
