@@ -17,7 +17,7 @@ enum family_dim {
 	FAMILY_1 = 0, FAMILY_H, FAMILY_V, FAMILY_E,
 	FAMILY_I, FAMILY_2I,		/* routed expert */
 	FAMILY_S, FAMILY_2S,		/* shared expert */
-	FAMILY_D, FAMILY_2D,		/* dense MLP */
+	FAMILY_D,			/* dense MLP */
 	FAMILY_Q, FAMILY_K, FAMILY_VV,	/* rows of q, k and v projections */
 	FAMILY_O,			/* columns of the o projection */
 	FAMILY_QN, FAMILY_KN,		/* length of the q and k norm weights */

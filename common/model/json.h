@@ -25,8 +25,8 @@ struct json_src {
 };
 
 /* Parse text of n bytes, which must be one object without duplicate keys.
- * NULL and err (code, or ERR_DATA when code is 0) otherwise; the caller calls
- * json_decref.  where is copied into nothing: it is only used for the text. */
+ * NULL and err (code, or ERR_DATA when code is 0) otherwise, its text beginning
+ * with where.  The caller calls json_decref. */
 json_t	*json_want_text(const char *text, size_t n, const char *where, int code,
 	    struct err *err);
 /* The same for a file of at most max bytes.  A file that is not there is an

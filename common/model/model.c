@@ -115,11 +115,8 @@ dim_size(const struct model_cfg *c, enum family_dim d)
 		/* FALLTHROUGH */
 	case FAMILY_S:
 		return n * (size_t)c->inter_shared;
-	case FAMILY_2D:
-		n = 2;
-		/* FALLTHROUGH */
 	case FAMILY_D:
-		return n * (size_t)c->inter_dense;
+		return (size_t)c->inter_dense;
 	case FAMILY_Q:
 		return (size_t)c->n_head * (size_t)c->dk;
 	case FAMILY_K:
