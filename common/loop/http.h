@@ -55,16 +55,18 @@ struct http_opt {
 	size_t max_head_bytes;	/* 32 KiB, then 431 */
 	size_t max_out_bytes;	/* 4 MiB unsent of a stream, then it is cut */
 	int max_conn;		/* 1024; more wait in the listen queue */
-	uint64_t recv_ns;	/* 30 s from a request's first byte to its last */
+	uint64_t recv_ns;	/* 30 s from a request's first byte to its last,
+				 * and from connecting to the first byte */
 	uint64_t idle_ns;	/* 75 s between requests */
 	uint64_t send_ns;	/* 30 s in which a client takes no byte at all */
 };
 
 /* Listens when it returns 0.  -1: ERR_USAGE (a bad address), ERR_TEMP (port
- * busy), naming the address. */
+ * busy), naming the address.  SIGPIPE must be ignored (life_start does). */
 int	http_start(struct http **h_p, const struct http_opt *o,
 	    struct err *err);
-/* Closes everything; the gone callbacks of open requests run first. */
+/* Closes everything; the gone callbacks of open requests run first.  Not from
+ * a handler or such a callback. */
 void	http_stop(struct http *h);	/* NULL is fine */
 /* Close idle connections, and every other one after its reply.  New ones are
  * still accepted and served, one request each. */
