@@ -42,7 +42,7 @@ struct token_source {
 	const char *name;
 	const char *json;		/* tokenizer.json */
 	size_t n_json;
-	const char *config;		/* tokenizer_config.json, NULL if none */
+	const char *config;		/* tokenizer_config.json, or NULL */
 	size_t n_config;
 	const char *map;		/* special_tokens_map.json, or NULL */
 	size_t n_map;

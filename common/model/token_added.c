@@ -53,7 +53,7 @@ char_before(const char *p, size_t end, size_t *at_p)
 	return str_utf8_next(p + at, end - at, &len);
 }
 
-/* ---- reading --------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 /*
  * Does the content look like a control token?  Delimited by <> or [], or
@@ -202,7 +202,7 @@ token_added_free(struct token_adds *s)
 	VEC_FREE(s);
 }
 
-/* ---- matching -------------------------------------------------------------- */
+/* ---- matching ------------------------------------------------------------ */
 
 static bool
 may_match(const struct token_hunt *h, const struct token_add *a, size_t at)

@@ -14,7 +14,7 @@
 
 #define SPM_SPACE	"\xe2\x96\x81"		/* U+2581, SentencePiece's */
 
-/* ---- reading --------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static uint32_t
 pair_hash(uint32_t left, uint32_t right)
@@ -235,7 +235,7 @@ token_bpe_work_free(struct token_bpe_work *w)
 	str_free(&w->text);
 }
 
-/* ---- the heap -------------------------------------------------------------- */
+/* ---- the heap ------------------------------------------------------------ */
 
 static void
 heap_push(struct token_bpe_work *w, struct token_bpe_cand c)
@@ -273,7 +273,7 @@ heap_pop(struct token_bpe_work *w)
 	return top;
 }
 
-/* ---- merging --------------------------------------------------------------- */
+/* ---- merging ------------------------------------------------------------- */
 
 static void
 sym_push(struct token_bpe_work *w, uint32_t id)
@@ -344,7 +344,7 @@ merge_all(const struct token_bpe *b, struct token_bpe_work *w,
 		out->p[out->n++] = w->sym.p[i].id;
 }
 
-/* ---- from text to symbols -------------------------------------------------- */
+/* ---- from text to symbols ------------------------------------------------ */
 
 /* The character p[0..n) as <0xNN>; false if the vocabulary lacks one. */
 static bool

@@ -12,7 +12,7 @@
 
 #define SMALL_BYTES	((size_t)16 << 20)	/* the two small files */
 
-/* ---- walking the JSON ------------------------------------------------------ */
+/* ---- walking the JSON ---------------------------------------------------- */
 
 const char *
 token_load_type(const struct json_src *src)
@@ -67,7 +67,7 @@ part(const struct json_src *file, const char *key, const char *at,
 	return 0;
 }
 
-/* ---- the model ------------------------------------------------------------- */
+/* ---- the model ----------------------------------------------------------- */
 
 static int
 read_vocab(struct token *t, const struct json_src *src)
@@ -133,7 +133,7 @@ read_model(struct token *t, const struct json_src *file)
 	return token_bpe_read(t, &src);
 }
 
-/* ---- the whole ------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------- */
 
 static int
 read_pipeline(struct token *t, const struct json_src *file)

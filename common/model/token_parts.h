@@ -24,7 +24,7 @@
 #define TOKEN_IDS		((uint32_t)1 << 21)	/* ids are below this */
 #define TOKEN_STEPS		64	/* normalizers, pre-tokenizers, ... */
 
-/* ---- token_vocab.c: strings and ids ---------------------------------------- */
+/* ---- token_vocab.c: strings and ids -------------------------------------- */
 
 struct token_entry {
 	uint32_t at, len;		/* the string, in vocab.text */
@@ -41,14 +41,14 @@ struct token_map {
 enum token_flag {
 	TOKEN_F_SPECIAL = 1,
 	TOKEN_F_CONTROL = 2,
-	TOKEN_F_BYTE = 4,		/* decodes as one byte of a <0xNN> run */
+	TOKEN_F_BYTE = 4,		/* decodes as a byte of a <0xNN> run */
 };
 
 struct token_vocab {
 	struct str text;		/* all strings, each with its NUL */
 	struct token_map model, added;
 	uint32_t n;			/* highest id + 1 */
-	uint32_t *piece;		/* per id: offset in text or TOKEN_NONE */
+	uint32_t *piece;		/* per id: place in text or TOKEN_NONE */
 	uint8_t *flag;			/* per id: enum token_flag */
 };
 
@@ -65,7 +65,7 @@ uint32_t token_vocab_find(const struct token_vocab *v,
 void	token_vocab_index(struct token_vocab *v);
 void	token_vocab_free(struct token_vocab *v);
 
-/* ---- token_bytes.c: the byte-level alphabet -------------------------------- */
+/* ---- token_bytes.c: the byte-level alphabet ------------------------------ */
 
 /* GPT-2's printable stand-in for a byte: a code point below U+0144. */
 unsigned token_bytes_stand_in(uint8_t byte);
@@ -73,7 +73,7 @@ unsigned token_bytes_stand_in(uint8_t byte);
  * the string itself (as the library does for added tokens). */
 void	token_bytes_decode(const char *s, size_t n, struct str *out);
 
-/* ---- token_regex.c: regular expressions ------------------------------------ */
+/* ---- token_regex.c: regular expressions ---------------------------------- */
 
 /* Compile; where and field are for the error.  A literal is taken as it is. */
 pcre2_code *token_regex_compile(const char *pattern, bool literal,
@@ -92,7 +92,7 @@ int	token_regex_next(struct token_regex *r, const pcre2_code *code,
 	    const char *p, size_t n, size_t off, struct token_span *m,
 	    struct err *e);
 
-/* ---- token_norm.c: normalizers --------------------------------------------- */
+/* ---- token_norm.c: normalizers ------------------------------------------- */
 
 enum token_norm_kind { TOKEN_NFC, TOKEN_PREPEND, TOKEN_REPLACE };
 
@@ -119,7 +119,7 @@ int	token_norm_run(const struct token_norm *norm, struct token_masked *m,
 	    struct err *e);
 void	token_norm_free(struct token_norm *norm);
 
-/* ---- token_added.c: added tokens ------------------------------------------- */
+/* ---- token_added.c: added tokens ----------------------------------------- */
 
 struct token_add {
 	struct str content;		/* as it is matched */
@@ -156,7 +156,7 @@ struct token_hit {
 bool	token_added_next(const struct token_hunt *h, size_t from,
 	    struct token_hit *hit);
 
-/* ---- token_split.c: pre-tokenizers ----------------------------------------- */
+/* ---- token_split.c: pre-tokenizers --------------------------------------- */
 
 enum token_behavior {
 	TOKEN_REMOVED, TOKEN_ISOLATED, TOKEN_WITH_PREVIOUS, TOKEN_WITH_NEXT,
@@ -195,7 +195,7 @@ int	token_split_run(const struct token_split *s, struct token_regex *r,
 	    struct err *e);
 void	token_split_free(struct token_split *s);
 
-/* ---- token_bpe.c: byte-pair encoding --------------------------------------- */
+/* ---- token_bpe.c: byte-pair encoding ------------------------------------- */
 
 struct token_merge {
 	uint32_t left, right;
@@ -235,7 +235,7 @@ void	token_bpe_run(const struct token *t, struct token_bpe_work *w,
 void	token_bpe_free(struct token_bpe *b);
 void	token_bpe_work_free(struct token_bpe_work *w);
 
-/* ---- token_stream.c: decoding ---------------------------------------------- */
+/* ---- token_stream.c: decoding -------------------------------------------- */
 
 struct token_out {
 	bool byte_level, byte_fallback;
@@ -251,7 +251,7 @@ int	token_stream_read(struct token *t, const struct json_src *src);
 void	token_stream_index(struct token *t);
 void	token_stream_drop(struct token_out *o);
 
-/* ---- token_post.c: what add_special adds ----------------------------------- */
+/* ---- token_post.c: what add_special adds --------------------------------- */
 
 /* Read the post_processor object (TemplateProcessing) into before, after. */
 int	token_post_read(struct token *t, const struct json_src *src);

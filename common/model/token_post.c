@@ -6,7 +6,7 @@
 
 #include "token_parts.h"
 
-/* ---- post-processor -------------------------------------------------------- */
+/* ---- post-processor ------------------------------------------------------ */
 
 /* The ids of special token name, from the template's table. */
 static int
@@ -87,7 +87,7 @@ token_post_read(struct token *t, const struct json_src *src)
 	return read_template(t, src);
 }
 
-/* ---- bos, eos, pad --------------------------------------------------------- */
+/* ---- bos, eos, pad ------------------------------------------------------- */
 
 /* The string of a token that is given as it is or as {"content": ...}. */
 static const char *

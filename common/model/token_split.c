@@ -4,9 +4,9 @@
  *
  * Every pre-tokenizer becomes one or two steps.  A step with code cuts each
  * piece by a pattern; a step without rewrites each piece: spaces become
- * another string, which also goes in front.  Digits is a cut by \p{N}, Metaspace
- * a rewrite and a cut by its own character, ByteLevel a rewrite (a space in
- * front) and GPT-2's pattern, and then the pieces' bytes are what counts.
+ * another string, which also goes in front.  Digits is a cut by \p{N},
+ * Metaspace a rewrite and a cut by its own character, ByteLevel a rewrite (a
+ * space in front) and GPT-2's pattern, and then the pieces' bytes count.
  */
 #include <string.h>
 
@@ -17,7 +17,7 @@ static const char gpt2_pattern[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
     "\\s+(?!\\S)|\\s+";
 
-/* ---- reading --------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static int
 push(struct token_split *s, const struct token_split_step *step,
@@ -210,7 +210,7 @@ token_split_free(struct token_split *s)
 	VEC_FREE(s);
 }
 
-/* ---- cutting --------------------------------------------------------------- */
+/* ---- cutting ------------------------------------------------------------- */
 
 /* What one piece is cut into so far. */
 struct cut {
@@ -320,7 +320,7 @@ cut_all(const struct token_split_step *step, struct token_regex *r,
 	return 0;
 }
 
-/* ---- rewriting ------------------------------------------------------------- */
+/* ---- rewriting ----------------------------------------------------------- */
 
 static void
 rewrite_piece(const struct token_split_step *step, bool front,

@@ -13,7 +13,7 @@
 
 #define REPLACEMENT	"\xef\xbf\xbd"		/* U+FFFD */
 
-/* ---- reading --------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* The places of a chain, which must come in this order. */
 enum { AT_REPLACE, AT_FALLBACK, AT_FUSE, AT_STRIP, AT_END };
@@ -172,7 +172,7 @@ token_stream_drop(struct token_out *o)
 	mem_free(o->at);
 }
 
-/* ---- decoding -------------------------------------------------------------- */
+/* ---- decoding ------------------------------------------------------------ */
 
 /* Length of the longest prefix of p[0..n) that can still become, or is, one
  * UTF-8 character; 0 if the first byte cannot begin one.  *whole_p: it is. */

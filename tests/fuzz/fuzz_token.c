@@ -77,7 +77,8 @@ check_encode(const struct token *t, const char *p, size_t n,
 static void
 fuzz_json(const char *p, size_t n)
 {
-	static const char text[] = "Hello  <s>w\xc3\xb6rld</s> 123\n\xe6\x97\xa5"
+	static const char text[] =
+	    "Hello  <s>w\xc3\xb6rld</s> 123\n\xe6\x97\xa5"
 	    "e\xcc\x81 \xf0\x9f\x98\x80 ab ab <|x|>[INST] ";
 	struct token_source src = { .name = "fuzz", .json = p, .n_json = n };
 	struct token_ids ids = { 0 };

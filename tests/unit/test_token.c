@@ -27,7 +27,7 @@ struct model {
 	VEC(struct vector) vec;
 };
 
-/* ---- loading --------------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------- */
 
 static void
 read_vectors(struct model *m)
@@ -86,7 +86,7 @@ close_model(struct model *m)
 	token_free(m->t);
 }
 
-/* ---- vectors --------------------------------------------------------------- */
+/* ---- vectors ------------------------------------------------------------- */
 
 static bool
 same_ids(const struct token_ids *got, const json_t *want)
@@ -234,7 +234,7 @@ test_random_ids(const struct model *m)
 	VEC_FREE(&ids);
 }
 
-/* ---- user text ------------------------------------------------------------- */
+/* ---- user text ----------------------------------------------------------- */
 
 static size_t
 count_control(const struct token *t, const struct token_ids *ids)
@@ -278,11 +278,7 @@ inject(const struct model *m, const char *c)
 	int bad = 0;
 
 	for (k = 0; k < sizeof(form) / sizeof(form[0]); k++) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-#pragma GCC diagnostic ignored "-Wformat-extra-args"
 		s = mem_printf(form[k], c, c);
-#pragma GCC diagnostic pop
 		in = (struct token_text){ .p = s, .n = strlen(s) };
 		bad += controls_in(m, &in) != 0;
 		span = (struct token_span){ 0, in.n };
@@ -357,7 +353,7 @@ test_template(const struct model *m)
 	str_free(&s);
 }
 
-/* ---- length and threads ---------------------------------------------------- */
+/* ---- length and threads -------------------------------------------------- */
 
 static void
 test_long(const struct model *m)
@@ -406,7 +402,7 @@ test_threads(struct model *m)
 	OK(sum == NULL, "%s: four threads at once", m->name);
 }
 
-/* ---- what each model says -------------------------------------------------- */
+/* ---- what each model says ------------------------------------------------ */
 
 static void
 test_names(void)

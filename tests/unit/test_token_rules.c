@@ -23,7 +23,7 @@ load(const char *json, size_t n, const char *config, struct err *e)
 	return token_load_text(&t, &src, e) == 0 ? t : NULL;
 }
 
-/* ---- rules.jsonl ----------------------------------------------------------- */
+/* ---- rules.jsonl --------------------------------------------------------- */
 
 static void
 list_ids(const json_t *list, struct token_ids *ids)
@@ -105,103 +105,104 @@ test_rules(void)
 	str_free(&s);
 }
 
-/* ---- refusals -------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------ */
 
 #define BPE	"{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2}," \
 		"\"merges\":[\"a b\"]}"
 #define FUSE	"\"decoder\":{\"type\":\"Fuse\"}"
 
+static const struct {
+	const char *json, *says;	/* a part of the error */
+} refused[] = {
+	{ "", "not valid JSON" },
+	{ "[]", "not a JSON object" },
+	{ "{" FUSE "}", "model: is missing" },
+	{ "{\"model\":" BPE "}", "decoder: is missing" },
+	{ "{" FUSE ",\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
+	    "model.type: Unigram is not supported" },
+	{ "{" FUSE ",\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}",
+	    "model.type: WordPiece" },
+	{ "{" FUSE ",\"model\":{\"type\":\"BPE\",\"merges\":[]}}",
+	    "model.vocab: is missing" },
+	{ "{" FUSE ",\"model\":{\"type\":\"BPE\",\"vocab\":{}}}",
+	    "model.merges: is missing" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}",
+	    "model.vocab: \"a\" has no id" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":99999999},"
+	    "\"merges\":[]}}", "has no id" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},"
+	    "\"merges\":[\"a a\"]}}", "merges: number 0" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},"
+	    "\"merges\":[\"a\"]}}", "not a pair" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},"
+	    "\"merges\":[[\"a\"]]}}", "not a pair" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],"
+	    "\"dropout\":0.1}}", "model.dropout" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],"
+	    "\"end_of_word_suffix\":\"</w>\"}}",
+	    "model.end_of_word_suffix" },
+	{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],"
+	    "\"unk_token\":\"?\"}}", "model.unk_token" },
+	{ "{" FUSE ",\"normalizer\":{\"type\":\"NFKC\"},\"model\":"
+	    BPE "}", "normalizer.type: normalizer NFKC" },
+	{ "{" FUSE ",\"normalizer\":{\"type\":\"Sequence\","
+	    "\"normalizers\":[{\"type\":\"NFC\"},{\"type\":"
+	    "\"Lowercase\"}]},\"model\":" BPE "}",
+	    "normalizer.normalizers[1].type: normalizer Lowercase" },
+	{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Whitespace\"},"
+	    "\"model\":" BPE "}", "pre-tokenizer Whitespace" },
+	{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
+	    "\"pattern\":{\"Regex\":\"[\\\\p{L}&&[^\\\\p{Han}]]+\"},"
+	    "\"behavior\":\"Isolated\"},\"model\":" BPE "}",
+	    "pre_tokenizer.pattern: && in a class" },
+	{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
+	    "\"pattern\":{\"Regex\":\"[a[bc]]\"},"
+	    "\"behavior\":\"Isolated\"},\"model\":" BPE "}",
+	    "a class within a class" },
+	{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
+	    "\"pattern\":{\"Regex\":\"(\"},"
+	    "\"behavior\":\"Isolated\"},\"model\":" BPE "}",
+	    "bad pattern" },
+	{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
+	    "\"pattern\":{\"Regex\":\"a\"},"
+	    "\"behavior\":\"Sideways\"},\"model\":" BPE "}",
+	    "Sideways" },
+	{ "{" FUSE ",\"post_processor\":{\"type\":"
+	    "\"BertProcessing\"},\"model\":" BPE "}",
+	    "post-processor BertProcessing" },
+	{ "{\"decoder\":{\"type\":\"WordPiece\"},\"model\":" BPE "}",
+	    "decoder.type: decoder WordPiece" },
+	{ "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
+	    "\"Fuse\"},{\"type\":\"ByteFallback\"}]},\"model\":"
+	    BPE "}", "decoder.decoders[1].type" },
+	{ "{" FUSE ",\"added_tokens\":[{\"id\":0,\"content\":\"\"}],"
+	    "\"model\":" BPE "}", "added_tokens[0].content" },
+	{ "{" FUSE ",\"added_tokens\":[{\"id\":7,\"content\":\"x\"},"
+	    "{\"id\":8,\"content\":\"x\"}],\"model\":" BPE "}",
+	    "has two ids" },
+	{ "{" FUSE ",\"added_tokens\":[5],\"model\":" BPE "}",
+	    "added_tokens[0]: not an object" },
+};
+
 static void
 test_refusals(void)
 {
-	static const struct {
-		const char *json, *says;	/* a part of the error */
-	} c[] = {
-		{ "", "not valid JSON" },
-		{ "[]", "not a JSON object" },
-		{ "{" FUSE "}", "model: is missing" },
-		{ "{\"model\":" BPE "}", "decoder: is missing" },
-		{ "{" FUSE ",\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}",
-		    "model.type: Unigram is not supported" },
-		{ "{" FUSE ",\"model\":{\"type\":\"WordPiece\",\"vocab\":{}}}",
-		    "model.type: WordPiece" },
-		{ "{" FUSE ",\"model\":{\"type\":\"BPE\",\"merges\":[]}}",
-		    "model.vocab: is missing" },
-		{ "{" FUSE ",\"model\":{\"type\":\"BPE\",\"vocab\":{}}}",
-		    "model.merges: is missing" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":-1},\"merges\":[]}}",
-		    "model.vocab: \"a\" has no id" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":99999999},"
-		    "\"merges\":[]}}", "has no id" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},"
-		    "\"merges\":[\"a a\"]}}", "merges: number 0" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},"
-		    "\"merges\":[\"a\"]}}", "not a pair" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},"
-		    "\"merges\":[[\"a\"]]}}", "not a pair" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],"
-		    "\"dropout\":0.1}}", "model.dropout" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],"
-		    "\"end_of_word_suffix\":\"</w>\"}}",
-		    "model.end_of_word_suffix" },
-		{ "{" FUSE ",\"model\":{\"vocab\":{\"a\":0},\"merges\":[],"
-		    "\"unk_token\":\"?\"}}", "model.unk_token" },
-		{ "{" FUSE ",\"normalizer\":{\"type\":\"NFKC\"},\"model\":"
-		    BPE "}", "normalizer.type: normalizer NFKC" },
-		{ "{" FUSE ",\"normalizer\":{\"type\":\"Sequence\","
-		    "\"normalizers\":[{\"type\":\"NFC\"},{\"type\":"
-		    "\"Lowercase\"}]},\"model\":" BPE "}",
-		    "normalizer.normalizers[1].type: normalizer Lowercase" },
-		{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Whitespace\"},"
-		    "\"model\":" BPE "}", "pre-tokenizer Whitespace" },
-		{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
-		    "\"pattern\":{\"Regex\":\"[\\\\p{L}&&[^\\\\p{Han}]]+\"},"
-		    "\"behavior\":\"Isolated\"},\"model\":" BPE "}",
-		    "pre_tokenizer.pattern: && in a class" },
-		{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
-		    "\"pattern\":{\"Regex\":\"[a[bc]]\"},"
-		    "\"behavior\":\"Isolated\"},\"model\":" BPE "}",
-		    "a class within a class" },
-		{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
-		    "\"pattern\":{\"Regex\":\"(\"},"
-		    "\"behavior\":\"Isolated\"},\"model\":" BPE "}",
-		    "bad pattern" },
-		{ "{" FUSE ",\"pre_tokenizer\":{\"type\":\"Split\","
-		    "\"pattern\":{\"Regex\":\"a\"},"
-		    "\"behavior\":\"Sideways\"},\"model\":" BPE "}",
-		    "Sideways" },
-		{ "{" FUSE ",\"post_processor\":{\"type\":"
-		    "\"BertProcessing\"},\"model\":" BPE "}",
-		    "post-processor BertProcessing" },
-		{ "{\"decoder\":{\"type\":\"WordPiece\"},\"model\":" BPE "}",
-		    "decoder.type: decoder WordPiece" },
-		{ "{\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":"
-		    "\"Fuse\"},{\"type\":\"ByteFallback\"}]},\"model\":"
-		    BPE "}", "decoder.decoders[1].type" },
-		{ "{" FUSE ",\"added_tokens\":[{\"id\":0,\"content\":\"\"}],"
-		    "\"model\":" BPE "}", "added_tokens[0].content" },
-		{ "{" FUSE ",\"added_tokens\":[{\"id\":7,\"content\":\"x\"},"
-		    "{\"id\":8,\"content\":\"x\"}],\"model\":" BPE "}",
-		    "has two ids" },
-		{ "{" FUSE ",\"added_tokens\":[5],\"model\":" BPE "}",
-		    "added_tokens[0]: not an object" },
-	};
 	struct token *t;
 	struct err e;
 	size_t i;
 
-	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
-		t = load(c[i].json, strlen(c[i].json), NULL, &e);
+	for (i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		t = load(refused[i].json, strlen(refused[i].json), NULL, &e);
 		if (!OK(t == NULL && e.code == ERR_DATA &&
-		    strstr(e.text, c[i].says) != NULL &&
+		    strstr(e.text, refused[i].says) != NULL &&
 		    strstr(e.text, "x/tokenizer.json") != NULL,
-		    "refused: %s", c[i].says))
+		    "refused: %s", refused[i].says))
 			printf("#   says: %s\n", e.text);
 		token_free(t);
 	}
 }
 
-/* ---- contracts ------------------------------------------------------------- */
+/* ---- contracts ----------------------------------------------------------- */
 
 /* A file with one token of each kind of rule. */
 static const char kinds[] = "{" FUSE ",\"added_tokens\":["
@@ -314,7 +315,7 @@ test_bad_input(void)
 	token_free(t);
 }
 
-/* ---- the small files ------------------------------------------------------- */
+/* ---- the small files ----------------------------------------------------- */
 
 static void
 test_config(void)
