@@ -1,0 +1,518 @@
+/*
+ * Unit tests of dispatch: flights over servers that answer, refuse, die, come
+ * back and stay silent, with a link layer and a clock of the test's own.  An
+ * expert's "answer" is a function of row and expert, so every route can be
+ * checked, whichever server gave it and however often it was sent.
+ */
+#include <stdlib.h>
+
+#include "mem.h"
+#include "plan.h"
+#include "rng.h"
+#include "slot.h"
+#include "tap.h"
+
+#include "../../src/moe-attnd/at_disp.c"
+#include "../../src/moe-attnd/at_server.c"
+
+#define H	8
+#define K	2
+#define LAYERS	2
+#define EXPERTS	6
+#define SERVERS	3
+#define DEPTH	2
+#define SLOT	4096
+#define ROWS	40
+
+static uint64_t fake_now = 1000000000;
+
+uint64_t
+clock_ns(void)
+{
+	return fake_now;
+}
+
+uint64_t
+clock_left(uint64_t deadline_ns)
+{
+	return deadline_ns > fake_now ? deadline_ns - fake_now : 0;
+}
+
+/* ---- the link layer ---- */
+
+struct link_pair {
+	void *user;
+	bool up, dialled, broken;
+	struct {
+		bool busy, sent;
+		void *user;
+		struct slot_head head;
+		char mem[SLOT];
+	} slot[DEPTH];
+	char answer[SLOT];
+};
+
+static struct link_pair pair[SERVERS];
+static int n_pair, n_broken;
+
+struct link_pair *
+link_dial(struct link_port *p, const char *addr, void *user, struct err *err)
+{
+	(void)p;
+	(void)addr;
+	(void)err;
+	memset(&pair[n_pair], 0, sizeof(pair[0]));
+	pair[n_pair].user = user;
+	pair[n_pair].dialled = true;
+	return &pair[n_pair++];
+}
+
+void
+link_undial(struct link_pair *p)
+{
+	p->dialled = false;
+}
+
+void *
+link_user(const struct link_pair *p)
+{
+	return p->user;
+}
+
+const char *
+link_addr(const struct link_pair *p)
+{
+	(void)p;
+	return "fake:";
+}
+
+uint32_t
+link_slot_bytes(const struct link_pair *p)
+{
+	(void)p;
+	return SLOT;
+}
+
+int
+link_reserve(struct link_pair *p, void **mem)
+{
+	int i;
+
+	for (i = 0; p->up && i < DEPTH; i++) {
+		if (p->slot[i].busy)
+			continue;
+		p->slot[i].busy = true;
+		*mem = p->slot[i].mem;
+		return i;
+	}
+	return -1;
+}
+
+void
+link_send(struct link_pair *p, int slot, struct slot_head *head, void *user)
+{
+	BUG_ON(!p->up || !p->slot[slot].busy || p->slot[slot].sent);
+	p->slot[slot].sent = true;
+	p->slot[slot].user = user;
+	p->slot[slot].head = *head;
+}
+
+void
+link_release(struct link_pair *p, int slot)
+{
+	BUG_ON(!p->slot[slot].busy);
+	p->slot[slot].busy = p->slot[slot].sent = false;
+}
+
+void
+link_break(struct link_pair *p, const char *why)
+{
+	(void)why;
+	p->broken = true;
+	n_broken++;
+}
+
+bool
+link_next(struct link_port *p, struct link_event *ev)
+{
+	(void)p;
+	(void)ev;
+	return false;		/* the test hands events in itself */
+}
+
+void
+link_wait(struct link_port *p, uint64_t deadline_ns)
+{
+	(void)p;
+	(void)deadline_ns;
+}
+
+/* ---- the servers ---- */
+
+static float
+expert_value(const float *row, int expert, int j)
+{
+	return row[j] * (float)(expert + 1) + (float)expert;
+}
+
+static void
+event(int s, enum link_ev what)
+{
+	struct link_event ev = { 0 };
+	int i;
+
+	ev.what = what;
+	ev.pair = &pair[s];
+	snprintf(ev.reason, sizeof(ev.reason), "test");
+	if (what == LINK_DOWN)
+		for (i = 0; i < DEPTH; i++)
+			pair[s].slot[i].busy = pair[s].slot[i].sent = false;
+	pair[s].up = what == LINK_UP;
+	pair[s].broken = false;
+	at_server_event(pair[s].user, &ev);
+}
+
+/* Compute the answer of slot i into the pair's answer memory. */
+static void
+compute(struct link_pair *p, int i)
+{
+	const struct slot_head *h = &p->slot[i].head;
+	const char *mem = p->slot[i].mem;
+	const float *rows = (const void *)(mem + slot_rows_at(h->n_route));
+	float *out = (void *)(p->answer + slot_rows_at(0));
+	struct slot_route r;
+	uint32_t k;
+	int j;
+
+	for (k = 0; k < h->n_route; k++) {
+		r = slot_route_get(mem, k);
+		BUG_ON(r.row >= h->n_row);
+		for (j = 0; j < H; j++)
+			out[k * H + (uint32_t)j] = expert_value(
+			    rows + (size_t)r.row * H, r.expert, j);
+	}
+}
+
+static void
+answer_slot(int s, int i, int status, bool twist)
+{
+	struct link_pair *p = &pair[s];
+	struct link_event ev = { 0 };
+
+	compute(p, i);
+	ev.what = LINK_ANS;
+	ev.pair = p;
+	ev.slot = i;
+	ev.mem = p->answer;
+	ev.user = p->slot[i].user;
+	ev.head = p->slot[i].head;
+	ev.head.kind = SLOT_ANSWER;
+	ev.head.status = (uint16_t)status;
+	ev.head.n_row = (uint16_t)(p->slot[i].head.n_route + (twist ? 1 : 0));
+	ev.head.n_route = 0;
+	at_server_event(p->user, &ev);
+}
+
+/* ---- flights ---- */
+
+static struct model_layer layers[LAYERS] = { { .moe = true }, { .moe = true } };
+static struct model_cfg cfg = { .hidden = H, .n_layer = LAYERS,
+    .n_expert = EXPERTS, .top_k = K, .rule = KERN_ROUTE_SOFTMAX,
+    .layer = layers };
+
+struct batch {
+	struct at_flight f;
+	float xn[ROWS * H], w[ROWS * K];
+	int32_t id[ROWS * K];
+};
+
+static void
+fill_batch(struct batch *b, const struct at_disp *d, struct rng *r)
+{
+	int i, n = 1 + (int)rng_below(r, ROWS);
+
+	at_flight_room(&b->f, d, n);
+	for (i = 0; i < n * H; i++)
+		b->xn[i] = (float)rng_below(r, 1000);
+	for (i = 0; i < n; i++) {
+		b->f.dead[i] = false;
+		b->id[i * K] = (int32_t)rng_below(r, EXPERTS);
+		b->id[i * K + 1] = (b->id[i * K] + 1 +
+		    (int32_t)rng_below(r, EXPERTS - 1)) % EXPERTS;
+		b->w[i * K] = b->w[i * K + 1] = 0.5f;
+	}
+	b->f.layer = (int)rng_below(r, LAYERS);
+	b->f.n_row = n;
+	b->f.xn = b->xn;
+	b->f.id = b->id;
+	b->f.w = b->w;
+}
+
+static bool
+batch_right(const struct batch *b)
+{
+	const float *a;
+	int i, j;
+
+	for (i = 0; i < b->f.n_row * K; i++) {
+		a = b->f.ans[i];
+		if (a == NULL)
+			return false;
+		for (j = 0; j < H; j++)
+			if (a[j] != expert_value(b->xn + i / K * H, b->id[i], j))
+				return false;
+	}
+	return true;
+}
+
+static struct at_disp *
+open_disp(uint64_t stall_ns)
+{
+	static const char *const name[] = { "a", "b", "c" };
+	const struct plan_opt po = { 1, LAYERS, NULL, EXPERTS, 2, SERVERS,
+	    name, name };
+	struct at_disp_opt o = { &cfg, KERN_F32, NULL, NULL, NULL, 1000000,
+	    stall_ns };
+	struct err err = ERR_INIT;
+	struct map *map;
+	struct at_disp *d;
+
+	n_pair = n_broken = 0;
+	BUG_ON(plan_even(&po, &map, &err) != 0);
+	o.map = map;
+	BUG_ON(at_disp_open(&d, &o, &err) != 0);
+	return d;
+}
+
+static void
+close_disp(struct at_disp *d)
+{
+	struct map *map = (struct map *)(uintptr_t)d->o.map;
+
+	at_disp_close(d);
+	map_unref(map);
+}
+
+/* Time goes on, and whatever was broken is noticed. */
+static void
+tick(struct at_disp *d, uint64_t ns)
+{
+	int s;
+
+	fake_now += ns;
+	at_disp_poll(d, fake_now);
+	for (s = 0; s < SERVERS; s++)
+		if (pair[s].broken)
+			event(s, LINK_DOWN);
+}
+
+static void
+answer_all(void)
+{
+	int s, i;
+
+	for (s = 0; s < SERVERS; s++)
+		for (i = 0; i < DEPTH; i++)
+			if (pair[s].slot[i].sent)
+				answer_slot(s, i, SLOT_OK, false);
+}
+
+static void
+test_plain(void)
+{
+	struct at_disp *d = open_disp(1000000000);
+	static struct batch b;
+	struct rng r = { 1, 0 };
+	char why[200];
+	bool right = true;
+	int i, s;
+
+	OK(!at_disp_covered(d, why), "no server: not covered");
+	EQ_STR(why, "expert 0 of layer 0 is on no server that answers", "why");
+	for (s = 0; s < SERVERS; s++)
+		event(s, LINK_UP);
+	OK(at_disp_covered(d, why), "all up: covered");
+	event(1, LINK_DOWN);
+	OK(at_disp_covered(d, why), "one down of two copies: still covered");
+	event(1, LINK_UP);
+	for (i = 0; i < 300; i++) {
+		fill_batch(&b, d, &r);
+		at_disp_send(d, &b.f);
+		while (b.f.left > 0)
+			answer_all();
+		right &= batch_right(&b);
+	}
+	OK(right, "300 batches, every route answered by its expert");
+	EQ_INT(d->stat.replays, 0, "nothing was sent twice");
+	at_flight_free(&b.f);
+	close_disp(d);
+}
+
+/* One random thing happens to one server. */
+static void
+mishap(struct rng *r)
+{
+	static const int status[] = { SLOT_BUSY, SLOT_NOT_HERE, SLOT_DRAINING,
+	    SLOT_EXPIRED, SLOT_COLD };
+	int s = (int)rng_below(r, SERVERS), i = (int)rng_below(r, DEPTH);
+	struct hold h;
+	struct str body = STR_INIT;
+	struct link_event ev = { 0 };
+	int l, e;
+
+	if (!pair[s].up) {
+		event(s, LINK_UP);
+		return;
+	}
+	switch (rng_below(r, 12)) {
+	case 0:
+		event(s, LINK_DOWN);
+		break;
+	case 1:
+	case 2:
+		if (pair[s].slot[i].sent)
+			answer_slot(s, i, status[rng_below(r, 5)], false);
+		break;
+	case 3:
+		if (pair[s].slot[i].sent)
+			answer_slot(s, i, SLOT_OK, true);
+		break;
+	case 4:			/* a fresh HOLD: everything is here */
+		hold_init(&h, LAYERS, EXPERTS);
+		for (l = 0; l < LAYERS; l++)
+			for (e = 0; e < EXPERTS; e++)
+				hold_set(&h, (uint32_t)l, (uint32_t)e, true);
+		hold_encode(&h, &body);
+		ev.what = LINK_MSG;
+		ev.pair = &pair[s];
+		ev.type = LINK_MSG_HOLD;
+		ev.data = body.p;
+		ev.n = body.n;
+		at_server_event(pair[s].user, &ev);
+		str_free(&body);
+		hold_free(&h);
+		break;
+	default:
+		if (pair[s].slot[i].sent)
+			answer_slot(s, i, SLOT_OK, false);
+		break;
+	}
+}
+
+static void
+test_mishaps(void)
+{
+	struct at_disp *d = open_disp(1000000000000);
+	static struct batch b[2];
+	struct rng r = { 3, 0 };
+	int done = 0, wrong = 0, steps, i;
+
+	for (steps = 0; steps < 400000 && done < 2000; steps++) {
+		for (i = 0; i < 2; i++) {
+			if (b[i].f.left > 0)
+				continue;
+			if (b[i].f.n_row > 0) {
+				done++;
+				wrong += !batch_right(&b[i]);
+			}
+			fill_batch(&b[i], d, &r);
+			at_disp_send(d, &b[i].f);
+		}
+		mishap(&r);
+		tick(d, 1000000);
+	}
+	OK(done >= 2000, "2000 batches through all mishaps (%d)", done);
+	EQ_INT(wrong, 0, "every one of them right");
+	OK(d->stat.replays > 1000, "many calls were replayed (%d)",
+	    (int)d->stat.replays);
+	OK(n_broken > 100, "answers that do not fit break the pair (%d)",
+	    n_broken);
+	/* Let the last two land before their memory goes. */
+	for (i = 0; i < SERVERS; i++)
+		event(i, LINK_DOWN);
+	for (i = 0; i < SERVERS; i++)
+		event(i, LINK_UP);
+	for (steps = 0; steps < 1000 && b[0].f.left + b[1].f.left > 0; steps++) {
+		tick(d, 30000000);
+		answer_all();
+	}
+	EQ_INT(b[0].f.left + b[1].f.left, 0, "the last ones land, too");
+	at_flight_free(&b[0].f);
+	at_flight_free(&b[1].f);
+	close_disp(d);
+}
+
+static void
+test_deadline(void)
+{
+	struct at_disp *d = open_disp(1000000000000);
+	static struct batch b;
+	struct rng r = { 5, 0 };
+	int s, i;
+
+	for (s = 0; s < SERVERS; s++)
+		event(s, LINK_UP);
+	for (i = 0; i < 50; i++) {	/* they learn how fast servers are */
+		fill_batch(&b, d, &r);
+		at_disp_send(d, &b.f);
+		while (b.f.left > 0) {
+			fake_now += 100000;
+			answer_all();
+		}
+	}
+	do {
+		fill_batch(&b, d, &r);
+	} while (b.f.n_row < 20);
+	at_disp_send(d, &b.f);
+	for (i = 0; i < DEPTH; i++) {	/* server 0 is silent */
+		for (s = 1; s < SERVERS; s++)
+			if (pair[s].slot[i].sent)
+				answer_slot(s, i, SLOT_OK, false);
+	}
+	OK(b.f.left > 0, "routes are with the silent server");
+	tick(d, 500000);
+	EQ_INT(d->stat.deadline_missed, 0, "patience for the deadline");
+	tick(d, 10000000);
+	EQ_INT(d->stat.deadline_missed, 1, "then it is given up, once");
+	for (i = 0; i < 4 && b.f.left > 0; i++) {
+		tick(d, 30000000);
+		answer_all();
+	}
+	OK(b.f.left == 0 && batch_right(&b), "and its rows are answered by others");
+	at_flight_free(&b.f);
+	close_disp(d);
+}
+
+static void
+test_nobody(void)
+{
+	struct at_disp *d = open_disp(100000000);
+	static struct batch b;
+	struct rng r = { 9, 0 };
+	bool all_dead = true;
+	int i;
+
+	fill_batch(&b, d, &r);
+	at_disp_send(d, &b.f);
+	tick(d, 50000000);
+	OK(b.f.left > 0, "without a server rows wait");
+	tick(d, 200000000);
+	EQ_INT(b.f.left, 0, "but not for ever");
+	for (i = 0; i < b.f.n_row; i++)
+		all_dead &= b.f.dead[i] && b.f.ans[i * K] == NULL;
+	OK(all_dead, "and their rows are marked dead");
+	at_disp_send(d, &b.f);
+	EQ_INT(b.f.left, 0, "dead rows are not sent");
+	at_flight_free(&b.f);
+	close_disp(d);
+}
+
+int
+main(void)
+{
+	test_plain();
+	test_mishaps();
+	test_deadline();
+	test_nobody();
+	return tap_done();
+}
