@@ -73,7 +73,7 @@ struct ex {
 	size_t row_bytes;
 	uint64_t n_bad;		/* requests that broke the contract */
 	uint64_t draining_ns;	/* when draining began */
-	uint64_t heard_ns;	/* last request of anybody */
+	uint64_t heard_ns;	/* last request or answer of anybody */
 	struct hold hold;
 	uint64_t hold_seen;	/* resid_version that hold matches */
 	uint64_t hold_next_ns;	/* not sent again before it */

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "clock.h"
 #include "ex_hold.h"
 #include "log.h"
 #include "mem.h"
@@ -179,6 +180,7 @@ on_done(struct xeng_job *job, enum slot_status status)
 	h->n_route = 0;
 	h->bytes = 0;
 	link_answer(j->client->pair, j->slot, h);
+	j->client->ex->heard_ns = clock_ns();
 }
 
 static void

@@ -7,9 +7,10 @@
 #include "ex_report.h"
 #include "log.h"
 
-/* Drained: nothing queued, and nobody has sent anything for this long, so
- * that clients who had not heard of it got SLOT_DRAINING, not a broken pair. */
-#define DRAIN_QUIET_NS	50000000ull
+/* Drained: nothing queued, and nothing has come or gone for this long, so that
+ * clients took their last answer, and those that had not heard of the drain got
+ * SLOT_DRAINING, not a broken pair. */
+#define DRAIN_QUIET_NS	100000000ull
 
 void
 ex_engine_say(struct ex *ex, enum ex_news news)
