@@ -62,8 +62,16 @@ buf_set32(void *p, uint32_t v)
 static inline void
 buf_set64(void *p, uint64_t v)
 {
-	buf_set32(p, (uint32_t)v);
-	buf_set32((uint8_t *)p + 4, (uint32_t)(v >> 32));
+	uint8_t *b = p;
+
+	b[0] = (uint8_t)v;
+	b[1] = (uint8_t)(v >> 8);
+	b[2] = (uint8_t)(v >> 16);
+	b[3] = (uint8_t)(v >> 24);
+	b[4] = (uint8_t)(v >> 32);
+	b[5] = (uint8_t)(v >> 40);
+	b[6] = (uint8_t)(v >> 48);
+	b[7] = (uint8_t)(v >> 56);
 }
 
 /* ---- reading: a cursor ------------------------------------------------------ */

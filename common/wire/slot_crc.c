@@ -42,6 +42,11 @@ crc_sse42(uint32_t crc, const uint8_t *p, size_t n)
 		c = __builtin_ia32_crc32di(c, v);
 	}
 	crc = (uint32_t)c;
+	if (n >= 4) {
+		crc = __builtin_ia32_crc32si(crc, buf_le32(p));
+		n -= 4;
+		p += 4;
+	}
 	while (n-- > 0)
 		crc = __builtin_ia32_crc32qi(crc, *p++);
 	return crc;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -26,19 +27,6 @@
 #define RIG_LONG_NS	20000000000ull	/* fails the test, never paces it */
 
 static char rig_dir[64];
-
-__attribute__((unused)) static void
-rig_enter(void)
-{
-	const char *tmp = getenv("TMPDIR");
-
-	snprintf(rig_dir, sizeof(rig_dir), "%.40s/moe-link.XXXXXX",
-	    tmp != NULL ? tmp : "/tmp");
-	if (mkdtemp(rig_dir) == NULL) {
-		perror(rig_dir);
-		exit(1);
-	}
-}
 
 /* Fails when something is left in the folder. */
 __attribute__((unused)) static int
@@ -226,46 +214,126 @@ rig_stop(struct rig_server *s)
 	mem_free(s);
 }
 
-/* A server process; bound gets its address.  It ends when it is killed, or
- * when the test has ended. */
-__attribute__((unused)) static pid_t
-rig_fork(const struct link_opt *o, const char *addr, char bound[LINK_ADDR])
+/* ---- server processes --------------------------------------------------------------
+ *
+ * They are forked by a process that has no threads, made by rig_enter: a fork
+ * of a process with threads may not start threads under the sanitizer.
+ */
+
+struct rig_order {
+	pid_t kill;		/* 0: fork a server */
+	struct link_opt opt;
+	char addr[LINK_ADDR];
+};
+
+static int rig_nurse;		/* socket to that process */
+
+_Noreturn static void
+rig_child(const struct rig_order *o, int fd)
 {
 	struct rig_server s = { .rng = { 5, 0 } };
-	int fd[2];
+	pid_t nurse = getppid();
+
+	s.port = rig_open(&o->opt);
+	rig_listen(s.port, o->addr, s.addr);
+	if (write(fd, s.addr, sizeof(s.addr)) != sizeof(s.addr))
+		_exit(1);
+	close(fd);
+	while (getppid() == nurse) {
+		rig_serve_once(&s);
+		link_wait(s.port, clock_ns() + 1000000000ull);
+	}
+	_exit(0);
+}
+
+_Noreturn static void
+rig_nursery(int fd)
+{
+	struct rig_order o;
 	pid_t pid;
 
-	if (pipe(fd) != 0)
+	while (read(fd, &o, sizeof(o)) == sizeof(o)) {
+		if (o.kill != 0) {
+			kill(o.kill, SIGKILL);
+			pid = waitpid(o.kill, NULL, 0);
+		} else {
+			pid = fork();
+			if (pid == 0)
+				rig_child(&o, fd);
+		}
+		if (write(fd, &pid, sizeof(pid)) != sizeof(pid))
+			break;
+	}
+	_exit(0);
+}
+
+/* Before there are threads. */
+static void
+rig_start_nurse(void)
+{
+	int fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fd) != 0)
 		exit(1);
 	fflush(stdout);
-	pid = fork();
-	if (pid == 0) {
+	if (fork() == 0) {
 		close(fd[0]);
-		s.port = rig_open(o);
-		rig_listen(s.port, addr, s.addr);
-		if (write(fd[1], s.addr, sizeof(s.addr)) != sizeof(s.addr))
-			_exit(1);
-		close(fd[1]);
-		while (getppid() != 1) {
-			rig_serve_once(&s);
-			link_wait(s.port, clock_ns() + 1000000000ull);
-		}
-		_exit(0);
+		rig_nursery(fd[1]);
 	}
 	close(fd[1]);
-	if (read(fd[0], bound, LINK_ADDR) != LINK_ADDR) {
+	rig_nurse = fd[0];
+}
+
+/* A server process; bound gets its address. */
+__attribute__((unused)) static pid_t
+rig_fork(const struct link_opt *opt, const char *addr, char bound[LINK_ADDR])
+{
+	struct rig_order o = { .opt = *opt };
+	char buf[2][LINK_ADDR];
+	pid_t pid = 0;
+	ssize_t n;
+	int i;
+
+	snprintf(o.addr, sizeof(o.addr), "%s", addr);
+	n = write(rig_nurse, &o, sizeof(o));
+	for (i = 0; i < 2 && n > 0; i++) {	/* in either order */
+		n = read(rig_nurse, buf[i], LINK_ADDR);
+		if (n == sizeof(pid))
+			memcpy(&pid, buf[i], sizeof(pid));
+		else if (n == LINK_ADDR)
+			memcpy(bound, buf[i], LINK_ADDR);
+		else
+			n = 0;
+	}
+	if (n <= 0) {
 		printf("Bail out! no server\n");
 		exit(1);
 	}
-	close(fd[0]);
 	return pid;
 }
 
 __attribute__((unused)) static void
 rig_kill(pid_t pid)
 {
-	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	struct rig_order o = { .kill = pid };
+
+	if (write(rig_nurse, &o, sizeof(o)) != sizeof(o) ||
+	    read(rig_nurse, &pid, sizeof(pid)) != sizeof(pid))
+		printf("# the nurse is gone\n");
+}
+
+__attribute__((unused)) static void
+rig_enter(void)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(rig_dir, sizeof(rig_dir), "%.40s/moe-link.XXXXXX",
+	    tmp != NULL ? tmp : "/tmp");
+	if (mkdtemp(rig_dir) == NULL) {
+		perror(rig_dir);
+		exit(1);
+	}
+	rig_start_nurse();
 }
 
 /* ---- a client: sends, and checks what comes back --------------------------------- */

@@ -438,7 +438,7 @@ test_garbage(const char *tp)
 		close(fd);
 	}
 	fd = raw_connect(s->addr);
-	(void)!send(fd, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 37,
+	(void)!send(fd, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 35,
 	    MSG_NOSIGNAL);
 	OK(raw_closed(fd), "%s http: closed", tp);
 	close(fd);
