@@ -1,0 +1,130 @@
+/*
+ * moe-expertd and a router: reports, newer maps, and a router that is absent.
+ */
+#include <jansson.h>
+
+#include "expertd_rig.h"
+#include "map.h"
+
+static json_t *report;
+static struct link_pair *server;	/* as the router sees it */
+
+/* The router's side: until a report says so many resident experts and state
+ * "serving"; false when the limit passes. */
+static bool
+report_until(struct link_port *p, int resident)
+{
+	uint64_t end = clock_ns() + LIMIT_NS;
+	struct link_event ev;
+
+	for (;;) {
+		while (link_next(p, &ev)) {
+			if (ev.what == LINK_UP)
+				server = ev.pair;
+			if (ev.what != LINK_MSG || ev.type != LINK_MSG_REPORT)
+				continue;
+			json_decref(report);
+			report = json_loadb(ev.data, ev.n, 0, NULL);
+		}
+		if (report != NULL && json_integer_value(json_object_get(report,
+		    "resident")) == resident && strcmp(json_string_value(
+		    json_object_get(report, "state")), "serving") == 0)
+			return true;
+		if (clock_ns() >= end)
+			return false;
+		link_wait(p, end);
+	}
+}
+
+/* Expert e of every layer on e1 below `n`, all on e2. */
+static void
+send_map(uint32_t version, int n)
+{
+	struct map *m = map_new(version, cfg->n_layer, NULL, cfg->n_expert);
+	char *text = NULL;
+	size_t bytes = 0;
+	FILE *fp = open_memstream(&text, &bytes);
+	int l, e;
+
+	map_add_server(m, "e1", "shm:/nowhere");
+	map_add_server(m, "e2", "shm:/nowhere2");
+	for (l = 0; l < cfg->n_layer; l++) {
+		for (e = 0; e < cfg->n_expert; e++) {
+			map_add(m, l, e, 1, 1.0);
+			if (e < n)
+				map_add(m, l, e, 0, 1.0);
+		}
+	}
+	map_write(m, fp, false, NULL);
+	fclose(fp);
+	link_msg(server, LINK_MSG_MAP, text, bytes);
+	free(text);
+	map_unref(m);
+}
+
+static bool
+has_all(const struct front *f)
+{
+	return hold_count(&f->hold) == (uint64_t)(cfg->n_layer * cfg->n_expert);
+}
+
+static void
+test_router(const char *addr)
+{
+	struct link_opt o = { .slot_bytes = SLOT_ALIGN };
+	char raddr[LINK_ADDR], conf[128];
+	struct link_port *p;
+	struct daemon d;
+	struct front f;
+	FILE *fp;
+
+	o.me.role = LINK_ROUTE;
+	strcpy(o.me.name, "r1");
+	snprintf(raddr, sizeof(raddr), "shm:%s/r.sock", dir);
+	snprintf(conf, sizeof(conf), "%s/c.conf", dir);
+	if ((fp = fopen(conf, "w")) == NULL)
+		exit(1);
+	fprintf(fp, "moe-cluster 1\nexpert e1 %s\nexpert e2 shm:%s/e2\n"
+	    "route r1 %s\n", addr, dir, raddr);
+	fclose(fp);
+	daemon_start(&d, addr, "-f", conf);
+	OK(daemon_ready(&d), "ready without its router");
+	front_open(&f, addr);
+	OK(link_port_open(&p, &o, NULL) == 0 &&
+	    link_listen(p, raddr, raddr, NULL) == 0, "the router comes late");
+	OK(report_until(p, cfg->n_layer * cfg->n_expert / 2),
+	    "reports the half that the plan gives it");
+	EQ_STR(json_string_value(json_object_get(report, "name")), "e1",
+	    "by name");
+	EQ_INT(json_integer_value(json_object_get(report, "pid")), d.pid,
+	    "and process");
+	send_map(7, cfg->n_expert);
+	OK(report_until(p, cfg->n_layer * cfg->n_expert),
+	    "a newer map: the rest is loaded while it serves");
+	OK(until(&f, has_all), "front ends are told");
+	ask_many(&f, 20, cfg->n_expert);
+	OK(until(&f, is_idle) && f.n_ok == 20, "and served");
+	send_map(3, 1);
+	link_msg(server, LINK_MSG_MAP, "nonsense", 8);
+	link_port_close(p);
+	ask_many(&f, 5, cfg->n_expert);
+	OK(until(&f, is_idle) && f.n_ok == 25,
+	    "old maps, nonsense, and the router's end change nothing");
+	EQ_INT(daemon_end(&d, SIGTERM), 0, "ends with 0");
+	front_close(&f);
+	json_decref(report);
+	unlink(conf);
+}
+
+int
+main(void)
+{
+	char addr[LINK_ADDR];
+
+	if (!rig_open())
+		return 0;
+	snprintf(addr, sizeof(addr), "shm:%s/e.sock", dir);
+	test_router(addr);
+	rig_close();
+	return tap_done();
+}
