@@ -59,7 +59,7 @@ test_cases(void)
 	for (i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
 		run(stop, 5, c[i].include, c[i].in, NULL, &out, &hit);
 		OK(strcmp(str_c(&out), c[i].want) == 0 && hit == c[i].hit,
-		    "'%s' gives '%s', stop %d", c[i].in, str_c(&out), hit);
+		    "case %zu: stop %d", i, hit);
 		for (j = bad = 0; j < 50; j++) {
 			run(stop, 5, c[i].include, c[i].in, &g, &out, &hit);
 			bad += strcmp(str_c(&out), c[i].want) != 0 ||

@@ -1,0 +1,171 @@
+/* at_prom - see at_prom.h. */
+#include "at_prom.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+/* vLLM's bounds, so that its dashboards fit. */
+static const double bounds[AT_PROM_KINDS][AT_PROM_BUCKETS] = {
+	{ 0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1,
+	    2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560 },
+	{ 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1,
+	    2.5, 5, 7.5, 10, 20, 40, 80 },
+	{ 0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 120,
+	    240, 480, 960, 1920, 7680 },
+};
+static const struct {
+	const char *name, *help;
+} hist_name[AT_PROM_KINDS] = {
+	{ "vllm:time_to_first_token_seconds", "From a request to its first token" },
+	{ "vllm:time_per_output_token_seconds", "Between two tokens" },
+	{ "vllm:e2e_request_latency_seconds", "From a request to its end" },
+};
+
+void
+at_prom_add(struct at_prom *p, enum at_prom_kind kind, uint64_t ns)
+{
+	const double *b = bounds[kind];
+	struct at_prom_hist *h = &p->hist[kind];
+	double s = (double)ns / 1e9;
+	int i = 0;
+
+	while (b[i] > 0 && s > b[i])
+		i++;
+	h->bucket[i]++;
+	h->n++;
+	h->sum += s;
+}
+
+/* The label's value: quotes, backslashes and newlines escaped. */
+static void
+add_label(struct str *out, const char *model)
+{
+	str_adds(out, "model_name=\"");
+	for (; *model != '\0'; model++) {
+		if (*model == '\n') {
+			str_adds(out, "\\n");
+			continue;
+		}
+		if (*model == '"' || *model == '\\')
+			str_addc(out, '\\');
+		str_addc(out, *model);
+	}
+	str_addc(out, '"');
+}
+
+static void
+add_head(struct str *out, const char *name, const char *help,
+    const char *type)
+{
+	str_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void
+add_hist(struct str *out, const struct at_prom *p, enum at_prom_kind kind,
+    const char *label)
+{
+	const struct at_prom_hist *h = &p->hist[kind];
+	const char *name = hist_name[kind].name;
+	uint64_t n = 0;
+	int i;
+
+	add_head(out, name, hist_name[kind].help, "histogram");
+	for (i = 0; bounds[kind][i] > 0; i++) {
+		n += h->bucket[i];
+		str_addf(out, "%s_bucket{%s,le=\"%g\"} %llu\n", name, label,
+		    bounds[kind][i], (unsigned long long)n);
+	}
+	str_addf(out, "%s_bucket{%s,le=\"+Inf\"} %llu\n", name, label,
+	    (unsigned long long)h->n);
+	str_addf(out, "%s_sum{%s} %.9g\n%s_count{%s} %llu\n", name, label,
+	    h->sum, name, label, (unsigned long long)h->n);
+}
+
+static void
+add_finished(struct str *out, const struct at_metrics *m, const char *label)
+{
+	const struct {
+		const char *why;
+		uint64_t n;
+	} t[] = { { "stop", m->done_stop }, { "length", m->done_length },
+	    { "abort", m->done_cancel }, { "error", m->failed } };
+	size_t i;
+
+	add_head(out, "vllm:request_success_total",
+	    "Sequences that ended, by the reason", "counter");
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		str_addf(out, "vllm:request_success_total{%s,finished_reason="
+		    "\"%s\"} %llu\n", label, t[i].why,
+		    (unsigned long long)t[i].n);
+}
+
+static void
+add_numbers(struct str *out, const struct at_prom *p,
+    const struct at_metrics *m, const char *label)
+{
+	double usage = m->kv_pages > 0 ?
+	    (double)m->kv_pages_used / (double)m->kv_pages : 0;
+	const struct {
+		const char *name, *type, *help;
+		double v;
+	} t[] = {
+#define G(name, help, v)	{ name, "gauge", help, (double)(v) }
+#define C(name, help, v)	{ name, "counter", help, (double)(v) }
+	G("vllm:num_requests_running", "Sequences in the batch", m->n_running),
+	G("vllm:num_requests_waiting", "Sequences that wait", m->n_waiting),
+	G("vllm:kv_cache_usage_perc", "KV pages in use, 1 = all", usage),
+	C("vllm:prompt_tokens_total", "Prompt tokens", m->prompt_tok),
+	C("vllm:generation_tokens_total", "Generated tokens", m->gen_tok),
+	C("vllm:prefix_cache_queries_total",
+	    "Prompt tokens looked up in the prefix cache", m->prompt_tok),
+	C("vllm:prefix_cache_hits_total",
+	    "Prompt tokens found in the prefix cache", m->cached_tok),
+	C("vllm:num_preemptions_total", "Sequences set back", m->preempted),
+	G("moe_kv_pages", "KV pages", m->kv_pages),
+	G("moe_kv_pages_used", "KV pages in use", m->kv_pages_used),
+	G("moe_kv_pages_cached", "KV pages kept for prefixes",
+	    m->kv_pages_cached),
+	C("moe_steps_total", "Steps of the engine", m->steps),
+	C("moe_rows_total", "Token rows through the steps", m->rows),
+	G("moe_servers_up", "Expert servers in use", m->server_up),
+	G("moe_servers_down", "Expert servers masked", m->server_down),
+	C("moe_replays_total", "Calls sent again to another server",
+	    m->replays),
+	C("moe_deadline_missed_total", "Calls that were too late",
+	    m->deadline_missed),
+	C("moe_busy_seconds_total", "Time the engine computed",
+	    (double)m->busy_ns / 1e9),
+	C("moe_expert_wait_seconds_total", "Time it waited for experts",
+	    (double)m->wait_expert_ns / 1e9),
+	C("moe_sample_seconds_total", "Time it chose tokens",
+	    (double)m->sample_ns / 1e9),
+	C("moe_requests_aborted_total", "Requests whose client hung up",
+	    p->aborted),
+	C("moe_requests_failed_total", "Requests that could not go on",
+	    p->errors),
+	C("moe_requests_refused_total", "Requests refused", p->refused),
+#undef G
+#undef C
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		add_head(out, t[i].name, t[i].help, t[i].type);
+		str_addf(out, "%s{%s} %.15g\n", t[i].name, label, t[i].v);
+	}
+}
+
+void
+at_prom_text(const struct at_prom *p, const struct at_metrics *m,
+    const char *model, struct str *out)
+{
+	struct str label = STR_INIT;
+	int k;
+
+	add_label(&label, model);
+	add_numbers(out, p, m, str_c(&label));
+	add_finished(out, m, str_c(&label));
+	for (k = 0; k < AT_PROM_KINDS; k++)
+		add_hist(out, p, (enum at_prom_kind)k, str_c(&label));
+	str_free(&label);
+}
