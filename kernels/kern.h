@@ -57,10 +57,11 @@ struct kern_opt {
 /*
  * 0; or -1 with a sentence in why: EXIT 69 material (not in this build or on
  * this machine), the only way kernels report a failure.  Backend "cuda" has
- * the weights and the expert FFN only (kern_mem_*, kern_mat_bytes, kern_mat_pack,
- * kern_expert_pack, kern_ffn); every other operation on it aborts.  There,
- * weights and activations have one dtype; rows, scales and biases are host
- * memory; and the gate and up parts of one expert are packed one at a time.
+ * the weights and the expert FFN only (kern_mem_*, kern_mat_bytes,
+ * kern_mat_pack, kern_expert_pack, kern_ffn); every other operation on it
+ * aborts.  There, weights and activations have one dtype; rows, scales and
+ * biases are host memory; and the gate and up parts of one expert are packed
+ * one at a time.
  */
 int	kern_open(struct kern **k_p, const struct kern_opt *opt,
 	    char why[KERN_WHY]);

@@ -28,8 +28,8 @@ struct kern_ops {
 	void	(*combine)(struct kern *, const struct kern_combine *);
 	void	(*kv_put)(struct kern *, const struct kern_kv_put *);
 	void	(*attn)(struct kern *, const struct kern_attn *);
-	void	(*softmax_sum)(struct kern *, const float *, int, float, float *,
-		    double *);
+	void	(*softmax_sum)(struct kern *, const float *, int, float,
+		    float *, double *);
 	int	(*argmax)(struct kern *, const float *, int);
 };
 

@@ -16,8 +16,7 @@
 /* Most experts of any model known, with room; scores live on the stack. */
 #define ROUTE_MAX	4096
 
-/* The k largest of s[0..n) in rank order, ties to the lowest index.  s is
- * used up: what is chosen becomes -inf and is not chosen again. */
+/* The k largest of s[0..n) in rank order, ties to the lowest index. */
 static void
 top_k(const float *s, int n, int k, int32_t *ids)
 {
@@ -27,7 +26,8 @@ top_k(const float *s, int n, int k, int32_t *ids)
 	for (i = 0, r = 0; i < n; i++) {
 		if (r == k && !(s[i] > s[ids[k - 1]]))
 			continue;
-		for (j = r < k ? r++ : k - 1; j > 0 && s[i] > s[ids[j - 1]]; j--)
+		j = r < k ? r++ : k - 1;
+		for (; j > 0 && s[i] > s[ids[j - 1]]; j--)
 			ids[j] = ids[j - 1];
 		ids[j] = i;
 	}
@@ -90,13 +90,14 @@ group_score(const float *c, int n, bool two)
 static void
 keep_groups(const struct kern_route *a, float *c, bool two)
 {
-	int size = a->n / a->n_group, g, i;
+	int size, g, i;
 	float score[ROUTE_MAX];
 	int32_t best[ROUTE_MAX];
 	bool keep[ROUTE_MAX] = { false };
 
 	if (a->n_group <= 1)
 		return;
+	size = a->n / a->n_group;
 	for (g = 0; g < a->n_group; g++)
 		score[g] = group_score(c + g * size, size, two);
 	top_k(score, a->n_group, a->topk_group, best);

@@ -47,10 +47,13 @@ struct cpu_query {
 	int lo, hi;		/* visible keys of this block: lo <= j < hi */
 };
 
-/* A block of keys widened to fp32: k [64][dk], v [64][dv], dk and dv padded
- * to a multiple of 8 with zeros. */
+#define CPU_PAGES	(CPU_KEYS / KERN_PAGE_TOK)
+
+/* A block of keys: per page 16 rows of K, of dk values, and of V, of dv; both
+ * multiples of 8.  bf16 or fp32. */
 struct cpu_keys {
-	const float *k, *v;
+	const void *k[CPU_PAGES], *v[CPU_PAGES];
+	bool bf16;
 	int dk, dv;
 	float scale;
 };
@@ -63,7 +66,7 @@ struct cpu_affine {
 
 struct cpu_isa {
 	const char *name;
-	int nb_few, nb_many;	/* good tile widths for <= CPU_ROWS rows, more */
+	int nb_few, nb_many;	/* good widths for <= CPU_ROWS rows, more */
 	cpu_tile_fn *f32;	/* fp32 weights, fp32 rows */
 	cpu_tile_fn *bf16;	/* bf16 weights, fp32 rows */
 	cpu_tile_fn *dp;	/* bf16 weights, bf16 rows; NULL: widen rows */
@@ -77,8 +80,9 @@ struct cpu_isa {
 	void (*affine)(float *y, const float *x, int n,	/* y may be x */
 	    const struct cpu_affine *a);
 	void (*axpy)(float *y, const float *x, int n, float alpha);
-	/* Take block b into q: streaming softmax over q->lo .. q->hi - 1. */
-	void (*attn)(struct cpu_query *q, const struct cpu_keys *b);
+	/* Take block b into n queries: streaming softmax over lo .. hi - 1 of
+	 * each (lo >= hi: nothing). */
+	void (*attn)(struct cpu_query *q, int n, const struct cpu_keys *b);
 	/* Largest value; *nan set (never cleared) when there is a NaN. */
 	float (*max)(const float *x, int n, bool *nan);
 	/* sum of exp((x - max) * mul). */

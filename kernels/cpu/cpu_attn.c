@@ -2,10 +2,10 @@
  * cpu_attn.c - KV pages, and causal attention over them.
  *
  * An item is (up to TILE rows of one sequence, one KV head).  It walks the
- * key positions in blocks of CPU_KEYS aligned to absolute position, widens
- * each block once, and lets every query of the tile (rows x query heads of
- * this KV head) take it in.  A query's arithmetic sees only its own visible
- * keys and the alignment of blocks, never the tile: chunking changes no bit.
+ * key positions in blocks of CPU_KEYS aligned to absolute position, and lets
+ * every query of the tile (rows x query heads of this KV head) take it in.  A
+ * query's arithmetic sees only its own visible keys and the alignment of
+ * blocks, never the tile: chunking changes no bit.
  */
 #include "cpu.h"
 
@@ -15,7 +15,7 @@
 #include "kern_num.h"
 
 #define TILE		16		/* rows of an item */
-#define PAGES		(CPU_KEYS / KERN_PAGE_TOK)
+#define MANY		8		/* queries worth a copy of bf16 keys */
 #define SOLO_MACS	60000
 
 /* Where an item's scratch of one thread begins, in floats. */
@@ -26,6 +26,7 @@ struct job {
 	size_t tiles;
 	int group;		/* query heads of a KV head */
 	int dk, dv;		/* padded to 8 */
+	bool padded;
 	float *scratch;
 	size_t thread_floats;
 };
@@ -34,6 +35,7 @@ struct job {
 struct tile {
 	float *k, *v, *q, *o;
 	struct cpu_query *query;
+	int n_query;
 };
 
 /* K (or V) of token `tok` of a page for KV head j. */
@@ -111,22 +113,53 @@ widen(const struct job *j, float *dst, const char *page, size_t at, int n)
 		    (size_t)n);
 }
 
-/* Keys lo .. hi - 1 of the block at position base into t->k, t->v.  The
+/* Keys lo .. hi - 1 of the block at base, copied to t->k, t->v as fp32.  The
  * padding of each row was cleared once and stays. */
 static void
-load_keys(const struct job *j, const struct tile *t,
+copy_keys(const struct job *j, const struct tile *t,
     const struct kern_seq *s, int head, const int range[3])
 {
 	const struct kern_kv *kv = j->a->kv;
-	int base = range[0], i;
+	int i;
 
 	for (i = range[1]; i < range[2]; i++) {
-		const char *page = page_of(kv, s, base + i);
+		const char *page = page_of(kv, s, range[0] + i);
 		int tok = i % KERN_PAGE_TOK;
 
 		widen(j, t->k + i * j->dk, page, k_at(kv, head, tok), kv->dk);
 		widen(j, t->v + i * j->dv, page, v_at(kv, head, tok), kv->dv);
 	}
+}
+
+/* The block of keys at range[0], of which range[1] .. range[2] - 1 are wanted:
+ * in place, or copied where rows need padding or many queries share them. */
+static struct cpu_keys
+find_keys(const struct job *j, const struct tile *t,
+    const struct kern_seq *s, int head, const int range[3])
+{
+	const struct kern_kv *kv = j->a->kv;
+	struct cpu_keys b = { .dk = j->dk, .dv = j->dv,
+	    .scale = j->a->scale };
+	bool bf16 = kv->kvt == KERN_BF16;
+	int p;
+
+	if (j->padded || (bf16 && t->n_query > MANY)) {
+		copy_keys(j, t, s, head, range);
+		for (p = 0; p < CPU_PAGES; p++) {
+			b.k[p] = t->k + p * KERN_PAGE_TOK * j->dk;
+			b.v[p] = t->v + p * KERN_PAGE_TOK * j->dv;
+		}
+		return b;
+	}
+	b.bf16 = bf16;
+	for (p = range[1] / KERN_PAGE_TOK; p * KERN_PAGE_TOK < range[2]; p++) {
+		const char *page = page_of(kv, s,
+		    range[0] + p * KERN_PAGE_TOK);
+
+		b.k[p] = page + kern_dtype_bytes(kv->kvt, k_at(kv, head, 0));
+		b.v[p] = page + kern_dtype_bytes(kv->kvt, v_at(kv, head, 0));
+	}
+	return b;
 }
 
 /* First position that the query at pos sees. */
@@ -213,47 +246,64 @@ finish_queries(const struct job *j, const struct tile *t,
 	}
 }
 
-/* All queries of the tile take in the block of keys at base. */
+/* What each query of the tile sees of the block at base. */
 static void
-take_block(const struct job *j, const struct tile *t,
+set_ranges(const struct job *j, const struct tile *t,
     const struct kern_seq *s, int base, const int rows[2])
 {
-	struct cpu_keys keys = { t->k, t->v, j->dk, j->dv, j->a->scale };
-	int r, g;
+	int i;
 
-	for (r = 0; r < rows[1]; r++) {
-		int pos = s->pos0 + rows[0] + r;
+	for (i = 0; i < t->n_query; i++) {
+		struct cpu_query *q = &t->query[i];
+		int pos = s->pos0 + rows[0] + i / j->group;
 		int lo = first_key(j->a, pos) - base, hi = pos + 1 - base;
 
-		lo = lo > 0 ? lo : 0;
-		hi = hi < CPU_KEYS ? hi : CPU_KEYS;
-		if (lo >= hi)
-			continue;
-		for (g = 0; g < j->group; g++) {
-			struct cpu_query *q = &t->query[r * j->group + g];
+		q->lo = lo > 0 ? lo : 0;
+		q->hi = hi < CPU_KEYS ? hi : CPU_KEYS;
+	}
+}
 
-			q->lo = lo;
-			q->hi = hi;
-			j->c->isa->attn(q, &keys);
-		}
+/* Ask for the keys of the block at base, while the one before it is worked
+ * on: a head's part of a page is too short for the hardware to notice. */
+static void
+prefetch_keys(const struct job *j, const struct kern_seq *s, int head, int base,
+    int end)
+{
+	const struct kern_kv *kv = j->a->kv;
+	size_t k = kern_dtype_bytes(kv->kvt, k_at(kv, head, 0)), i;
+	size_t v = kern_dtype_bytes(kv->kvt, v_at(kv, head, 0));
+	size_t nk = kern_dtype_bytes(kv->kvt, (size_t)kv->dk) * KERN_PAGE_TOK;
+	size_t nv = kern_dtype_bytes(kv->kvt, (size_t)kv->dv) * KERN_PAGE_TOK;
+	int p;
+
+	for (p = base; p < end && p < base + CPU_KEYS; p += KERN_PAGE_TOK) {
+		const char *page = page_of(kv, s, p);
+
+		for (i = 0; i < nk; i += 64)
+			__builtin_prefetch(page + k + i, 0, 2);
+		for (i = 0; i < nv; i += 64)
+			__builtin_prefetch(page + v + i, 0, 2);
 	}
 }
 
 static void
-do_tile(const struct job *j, const struct tile *t, const struct kern_seq *s,
+do_tile(const struct job *j, struct tile *t, const struct kern_seq *s,
     int head, int r0)
 {
 	int rows[2] = { r0, s->m - r0 < TILE ? s->m - r0 : TILE };
 	int first = first_key(j->a, s->pos0 + r0);
 	int end = s->pos0 + r0 + rows[1], base;
 
+	t->n_query = rows[1] * j->group;
 	start_queries(j, t, s, head, rows);
 	for (base = first / CPU_KEYS * CPU_KEYS; base < end; base += CPU_KEYS) {
 		int range[3] = { base, first > base ? first - base : 0,
 		    end - base < CPU_KEYS ? end - base : CPU_KEYS };
+		struct cpu_keys keys = find_keys(j, t, s, head, range);
 
-		load_keys(j, t, s, head, range);
-		take_block(j, t, s, base, rows);
+		prefetch_keys(j, s, head, base + CPU_KEYS, end);
+		set_ranges(j, t, s, base, rows);
+		j->c->isa->attn(t->query, t->n_query, &keys);
 	}
 	finish_queries(j, t, s, head, rows);
 }
@@ -265,7 +315,7 @@ run(void *arg, int thread)
 	size_t hk = (size_t)j->a->kv->hk, it;
 	struct tile t = cut_scratch(j, thread);
 
-	if (j->dk != j->a->kv->dk || j->dv != j->a->kv->dv)
+	if (j->padded)
 		memset(t.k, 0,
 		    (size_t)(CPU_KEYS * (j->dk + j->dv)) * sizeof(float));
 	while ((it = pool_take(j->c->pool, 0)) < j->tiles * hk) {
@@ -290,6 +340,7 @@ cpu_attn(struct kern *kn, const struct kern_attn *a)
 	j.group = a->h / a->kv->hk;
 	j.dk = (a->kv->dk + 7) / 8 * 8;
 	j.dv = (a->kv->dv + 7) / 8 * 8;
+	j.padded = j.dk != a->kv->dk || j.dv != a->kv->dv;
 	j.item0 = cpu_scratch(c, CPU_PLAN,
 	    (size_t)a->n_seq * sizeof(*j.item0) + 1);
 	for (s = 0; s < a->n_seq; s++) {

@@ -19,6 +19,6 @@ float	kern_avx2_rows_max(const float *x, int n, bool *nan);
 double	kern_avx2_rows_exp_sum(const float *x, int n, float max, float mul);
 
 /* kern_avx2_attn.c */
-void	kern_avx2_attn(struct cpu_query *q, const struct cpu_keys *b);
+void	kern_avx2_attn(struct cpu_query *q, int n, const struct cpu_keys *b);
 
 #endif

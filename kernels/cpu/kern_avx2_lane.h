@@ -1,14 +1,17 @@
 /*
  * kern_avx2_lane.h - what the AVX2 files inline: loads and stores of short
- * ends, and exp.  Only for files compiled with AVX2 and FMA.
+ * ends, and exp.
  */
 #ifndef MOE_KERN_AVX2_LANE_H
 #define MOE_KERN_AVX2_LANE_H
 
 #include <immintrin.h>
 
+/* The header is complete in itself: no flags needed to compile it. */
+#define KERN_AVX2_LANE	static inline __attribute__((target("avx2,fma")))
+
 /* All ones in lanes < n. */
-static inline __m256i
+KERN_AVX2_LANE __m256i
 kern_avx2_mask(int n)
 {
 	return _mm256_cmpgt_epi32(_mm256_set1_epi32(n),
@@ -16,14 +19,14 @@ kern_avx2_mask(int n)
 }
 
 /* The first min(n, 8) values at p, zeros after. */
-static inline __m256
+KERN_AVX2_LANE __m256
 kern_avx2_load(const float *p, int n)
 {
 	return n >= 8 ? _mm256_loadu_ps(p) :
 	    _mm256_maskload_ps(p, kern_avx2_mask(n));
 }
 
-static inline void
+KERN_AVX2_LANE void
 kern_avx2_store(float *p, __m256 v, int n)
 {
 	if (n >= 8)
@@ -33,7 +36,7 @@ kern_avx2_store(float *p, __m256 v, int n)
 }
 
 /* Sum of the lanes, in one fixed tree. */
-static inline float
+KERN_AVX2_LANE float
 kern_avx2_hsum(__m256 v)
 {
 	__m128 s = _mm_add_ps(_mm256_castps256_ps128(v),
@@ -50,7 +53,7 @@ kern_avx2_hsum(__m256 v)
  * Within 2 units of the last place; exp(0) is exactly 1; below -87.3 gives 0,
  * above 88.3 stays at about 2.4e38; NaN stays NaN.
  */
-static inline __m256
+KERN_AVX2_LANE __m256
 kern_avx2_exp(__m256 x)
 {
 	const __m256 lo = _mm256_set1_ps(-87.3f), hi = _mm256_set1_ps(88.3f);

@@ -67,6 +67,12 @@ door_open(struct door *d)
 		futex(&d->word, FUTEX_WAKE, INT32_MAX);
 }
 
+static bool
+door_opened(struct door *d, uint32_t seen)
+{
+	return atomic_load_explicit(&d->word, memory_order_acquire) != seen;
+}
+
 /* Wait until the word is no longer `seen`. */
 static void
 door_wait(const struct pool *p, struct door *d, uint32_t seen)
@@ -74,12 +80,12 @@ door_wait(const struct pool *p, struct door *d, uint32_t seen)
 	int i;
 
 	for (i = 0; p->spin && i < SPINS; i++) {
-		if (atomic_load_explicit(&d->word, memory_order_acquire) != seen)
+		if (door_opened(d, seen))
 			return;
 		__builtin_ia32_pause();
 	}
 	for (i = 0; i < YIELDS; i++) {
-		if (atomic_load_explicit(&d->word, memory_order_acquire) != seen)
+		if (door_opened(d, seen))
 			return;
 		sched_yield();
 	}

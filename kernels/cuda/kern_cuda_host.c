@@ -65,7 +65,7 @@ room_free(struct room *r)
 		kern_cuda_free(r->dev);
 }
 
-/* ---- weights -------------------------------------------------------------- */
+/* ---- weights ---------------------------------------------------------- */
 
 /* Blocks [b0, b1) of m into host memory, and back with `fill` done to them:
  * other rows of the first and last block keep what they hold. */
@@ -133,7 +133,7 @@ glu_pack(const struct kern *kn, struct kern_mat *m, enum kern_part part,
 	    &f);
 }
 
-/* ---- the expert FFN -------------------------------------------------------- */
+/* ---- the expert FFN --------------------------------------------------- */
 
 /* Row `row` of the call into its place in x, scaled and rounded to act. */
 static void
@@ -286,7 +286,7 @@ ffn(struct kern *kn, const struct kern_ffn *a)
 	scatter(c, a);
 }
 
-/* ---- opening ---------------------------------------------------------------- */
+/* ---- opening ---------------------------------------------------------- */
 
 static void
 close_cuda(struct kern *kn)

@@ -39,6 +39,7 @@ struct bench_kern_op {
 	/* attn */
 	struct kern_kv kv;
 	char *arena;
+	size_t arena_bytes;
 	struct kern_seq *seq;
 	int32_t *page;
 };
@@ -354,7 +355,11 @@ make_attn(struct bench_kern_op *op, struct err *err)
 	n = op->kv.page_bytes * (size_t)(pages * rows);
 	if (pick_sets(op, n, 2, err) != 0)
 		return -1;
-	op->arena = mem_aligned(64, n * op->sets);
+	op->arena_bytes = n * op->sets;
+	op->arena = kern_mem_alloc(op->m.kn, op->arena_bytes);
+	if (op->arena == NULL)
+		return err_set(err, ERR_UNAVAIL, "no memory for %zu MiB of "
+		    "KV pages", op->arena_bytes >> 20);
 	kv = values(op, n / kern_dtype_bytes(op->act, 1), 2);
 	for (s = 0; s < op->sets; s++)
 		kern_convert(op->arena + s * n, op->act, kv, KERN_F32,
@@ -533,7 +538,7 @@ bench_kern_op_free(struct bench_kern_op *op)
 	mem_free(op->out);
 	mem_free(op->in_row);
 	mem_free(op->mat);
-	mem_free(op->arena);
+	kern_mem_free(op->m.kn, op->arena, op->arena_bytes);
 	mem_free(op->seq);
 	mem_free(op->page);
 	mem_free(op);

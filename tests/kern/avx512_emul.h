@@ -23,6 +23,19 @@ typedef float emul_ps __attribute__((vector_size(64)));
 typedef int emul_si __attribute__((vector_size(64)));
 typedef short emul_bh __attribute__((vector_size(64)));
 
+/* Without optimisation the real ones are macros. */
+#undef _mm512_setzero_ps
+#undef _mm512_set1_ps
+#undef _mm512_set1_epi32
+#undef _mm512_castsi512_ps
+#undef _mm512_slli_epi32
+#undef _mm512_and_si512
+#undef _mm512_loadu_ps
+#undef _mm512_loadu_si512
+#undef _mm512_storeu_ps
+#undef _mm512_fmadd_ps
+#undef _mm512_dpbf16_ps
+
 #define __m512			emul_ps
 #define __m512i			emul_si
 #define __m512bh		emul_bh

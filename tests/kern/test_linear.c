@@ -4,7 +4,8 @@
 
 static const enum kern_dtype types[] = { KERN_F32, KERN_BF16 };
 
-/* Elements of any source dtype and stride land where kern_mat_row finds them. */
+/* Elements of any source dtype and stride land where kern_mat_row finds
+ * them. */
 static void
 test_pack(const struct kern *kn, enum kern_dtype src, enum kern_dtype dst)
 {
