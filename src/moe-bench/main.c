@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "bench_model.h"
 #include "cli.h"
 #include "err.h"
 
@@ -21,6 +22,8 @@ main(int argc, char **argv)
 	static const struct cli_verb verb[] = {
 		{ "drive", "load an OpenAI server, open loop, and measure",
 		    bench_drive_main },
+		{ "model", "write a checkpoint with random weights",
+		    bench_model_main },
 		{ NULL, NULL, NULL },
 	};
 	static const char *const later[] = { "gen", "plot", NULL };

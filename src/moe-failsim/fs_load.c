@@ -1,0 +1,206 @@
+/* fs_load - see fs_load.h. */
+#include "fs_load.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "event.h"
+
+#define PATH	"/v1/completions"
+
+static const char *const own_prompt[] = {
+	"Once upon a time", "The old man of the sea", "There was a little girl",
+	"In the middle of the forest", "\"Who is there?\" asked the king",
+	"It was a dark night, and", "The fox said to the hare",
+	"When the sun came up",
+};
+
+struct stream {			/* one completion in flight */
+	struct fs_load *l;
+	int request;		/* which of the different ones */
+	uint64_t no;		/* counts streams from 1 */
+	uint64_t sent_ns, first_ns, last_ns, stall_ns;
+	VEC(int32_t) id;
+};
+
+void
+fs_load_event(struct fs_load *l, const char *subject, const char *event,
+    const char *cause, const char *detail)
+{
+	const struct event e = {
+	    (int64_t)((clock_ns() - l->start_ns) / 1000), "moe-failsim",
+	    subject, event, cause, detail };
+	struct err err = ERR_INIT;
+
+	if (event_put(l->out, &e, &err) != 0 && l->err.code == 0)
+		l->err = err;
+}
+
+static void
+on_chunk(void *user, const struct oai_chunk *c)
+{
+	struct stream *s = user;
+	size_t i;
+
+	if (c->n_id == 0)
+		return;
+	if (s->first_ns == 0)
+		s->first_ns = c->now_ns;
+	else if (c->now_ns - s->last_ns > s->stall_ns)
+		s->stall_ns = c->now_ns - s->last_ns;
+	s->last_ns = c->now_ns;
+	for (i = 0; i < c->n_id; i++)
+		VEC_PUSH(&s->id, c->id[i]);
+	if (s->l->judging)
+		s->l->n_tok += c->n_id;
+}
+
+/* The first token at which the stream differs from the reference, -1: none. */
+static int64_t
+first_wrong(const struct stream *s, const struct fs_answer *ref, bool whole)
+{
+	size_t i;
+
+	for (i = 0; i < s->id.n && i < ref->id.n; i++)
+		if (s->id.p[i] != ref->id.p[i])
+			return (int64_t)i;
+	return s->id.n > ref->id.n || (whole && s->id.n < ref->id.n) ?
+	    (int64_t)i : -1;
+}
+
+static void
+judge(struct stream *s, const struct oai_end *e)
+{
+	struct fs_load *l = s->l;
+	int64_t at = first_wrong(s, &l->ref[s->request], e->ok);
+	char name[32], detail[160];
+	int n;
+
+	snprintf(name, sizeof(name), "s%llu", (unsigned long long)s->no);
+	n = snprintf(detail, sizeof(detail), "request=%d tokens=%zu first_us=%lld "
+	    "stall_us=%lld total_us=%lld", s->request, s->id.n,
+	    s->first_ns ? (long long)((s->first_ns - s->sent_ns) / 1000) : -1,
+	    (long long)(s->stall_ns / 1000),
+	    (long long)((e->now_ns - s->sent_ns) / 1000));
+	if (at >= 0) {
+		snprintf(detail + n, sizeof(detail) - (size_t)n, " at=%lld",
+		    (long long)at);
+		l->n_wrong++;
+		fs_load_event(l, name, "wrong", "tokens differ", detail);
+	} else if (!e->ok) {
+		l->n_lost++;
+		fs_load_event(l, name, "lost", e->why, detail);
+	} else {
+		l->n_done++;
+		fs_load_event(l, name, "done", NULL, detail);
+	}
+}
+
+static void
+keep(struct stream *s, const struct oai_end *e)
+{
+	struct fs_load *l = s->l;
+	size_t i;
+
+	if (!e->ok && l->err.code == 0)
+		err_set(&l->err, ERR_TEMP, "the undisturbed run: request %d: "
+		    "%s", s->request, e->why);
+	else if (s->id.n == 0 && l->err.code == 0)
+		err_set(&l->err, ERR_UNAVAIL, "%s gives no token ids "
+		    "(return_token_ids)", oai_url(l->c));
+	for (i = 0; i < s->id.n; i++)
+		VEC_PUSH(&l->ref[s->request].id, s->id.p[i]);
+}
+
+static void
+on_end(void *user, const struct oai_end *e)
+{
+	struct stream *s = user;
+
+	s->l->flying--;
+	if (s->l->judging)
+		judge(s, e);
+	else
+		keep(s, e);
+	VEC_FREE(&s->id);
+	mem_free(s);
+}
+
+static char *
+body(const struct fs_load *l, int request)
+{
+	const struct fs_drill *d = l->d;
+	size_t n = d->n_prompt ? d->n_prompt :
+	    sizeof(own_prompt) / sizeof(*own_prompt);
+	const char *prompt = d->n_prompt ? d->prompt[(size_t)request % n] :
+	    own_prompt[(size_t)request % n];
+	json_t *o = json_pack("{s:s, s:s, s:i, s:f, s:I, s:b, s:b, s:b}",
+	    "model", l->model, "prompt", prompt, "max_tokens", d->tokens,
+	    "temperature", d->temperature, "seed",
+	    (json_int_t)((l->seed + (uint64_t)request) & INT64_MAX),
+	    "stream", 1, "ignore_eos", 1, "return_token_ids", 1);
+	char *text = json_dumps(o, JSON_COMPACT);
+
+	json_decref(o);
+	BUG_ON(text == NULL);
+	return text;
+}
+
+static void
+send_one(struct fs_load *l)
+{
+	static const struct oai_fn fn = { on_chunk, on_end };
+	struct stream *s = mem_zalloc(sizeof(*s));
+	char *text;
+
+	s->l = l;
+	s->request = (int)(l->n_started % (uint64_t)l->d->requests);
+	s->no = ++l->n_started;
+	s->sent_ns = clock_ns();
+	l->flying++;
+	text = body(l, s->request);
+	oai_stream(l->c, PATH, text, l->d->limit_ns, &fn, s);
+	free(text);
+}
+
+void
+fs_load_fill(struct fs_load *l)
+{
+	while (l->flying < l->d->streams)
+		send_one(l);
+}
+
+int
+fs_load_reference(struct fs_load *l, struct err *err)
+{
+	uint64_t n = (uint64_t)l->d->requests;
+
+	l->ref = mem_calloc(n, sizeof(*l->ref));
+	while (l->flying > 0 || (l->n_started < n && l->err.code == 0)) {
+		while (l->n_started < n && l->flying < l->d->streams)
+			send_one(l);
+		oai_poll(l->c, 1000000000, -1);
+	}
+	if (l->err.code != 0) {
+		*err = l->err;
+		return -1;
+	}
+	l->judging = true;
+	l->n_started = 0;
+	return 0;
+}
+
+void
+fs_load_free(struct fs_load *l)
+{
+	int i;
+
+	for (i = 0; l->ref != NULL && i < l->d->requests; i++)
+		VEC_FREE(&l->ref[i].id);
+	mem_free(l->ref);
+	oai_close(l->c);
+	mem_free(l->model);
+}
