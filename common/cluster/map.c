@@ -78,6 +78,12 @@ map_add(struct map *m, int layer, int expert, int server, double share)
 	c->n++;
 }
 
+void
+map_set_version(struct map *m, uint32_t version)
+{
+	m->version = version;
+}
+
 int
 map_check(const struct map *m, struct err *err)
 {

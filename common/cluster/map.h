@@ -29,6 +29,7 @@ int	map_add_server(struct map *m, const char *name, const char *addr);
  * server counts once.  Indices out of range abort. */
 void	map_add(struct map *m, int layer, int expert, int server,
 	    double share);
+void	map_set_version(struct map *m, uint32_t version);
 /* Every expert of a layer that has experts is on some server?  -1: ERR_DATA. */
 int	map_check(const struct map *m, struct err *err);
 

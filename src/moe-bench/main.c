@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "bench_kern.h"
 #include "bench_model.h"
 #include "cli.h"
 #include "err.h"
@@ -22,6 +23,8 @@ main(int argc, char **argv)
 	static const struct cli_verb verb[] = {
 		{ "drive", "load an OpenAI server, open loop, and measure",
 		    bench_drive_main },
+		{ "kern", "measure the kernels against this machine's limits",
+		    bench_kern_main },
 		{ "model", "write a checkpoint with random weights",
 		    bench_model_main },
 		{ NULL, NULL, NULL },

@@ -1,0 +1,37 @@
+/* moe-route - the control path: registry, map, and filters on them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "err.h"
+#include "rt.h"
+
+/* Verbs of the contract that a later version brings. */
+static int
+not_yet(const char *verb)
+{
+	fprintf(stderr, "moe-route: %s is not in this version\n", verb);
+	return ERR_UNAVAIL;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct cli_verb verb[] = {
+		{ "serve", "keep registry, health and map of a cluster",
+		    rt_serve_main },
+		{ "status", "print the members of a cluster", rt_status_main },
+		{ "plan", "print the even placement of experts", rt_plan_main },
+		{ "stats", "say how even a load is", rt_stats_main },
+		{ NULL, NULL, NULL },
+	};
+	static const char *const later[] = { "front", "predict", "diff",
+	    "apply", "drain", "move", "top", NULL };
+	int i;
+
+	for (i = 0; argc > 1 && later[i] != NULL; i++)
+		if (strcmp(argv[1], later[i]) == 0)
+			return not_yet(argv[1]);
+	return cli_verbs("moe-route", "The control path of a cluster.", verb,
+	    argc, argv);
+}
