@@ -10,6 +10,7 @@
 #include "event.h"
 
 #define PATH	"/v1/completions"
+#define PAUSE_NS	100000000u	/* after a lost stream */
 
 static const char *const own_prompt[] = {
 	"Once upon a time", "The old man of the sea", "There was a little girl",
@@ -51,7 +52,7 @@ on_chunk(void *user, const struct oai_chunk *c)
 		s->first_ns = c->now_ns;
 	else if (c->now_ns - s->last_ns > s->stall_ns)
 		s->stall_ns = c->now_ns - s->last_ns;
-	s->last_ns = c->now_ns;
+	s->last_ns = s->l->heard_ns = c->now_ns;
 	for (i = 0; i < c->n_id; i++)
 		VEC_PUSH(&s->id, c->id[i]);
 	if (s->l->judging)
@@ -92,6 +93,7 @@ judge(struct stream *s, const struct oai_end *e)
 		fs_load_event(l, name, "wrong", "tokens differ", detail);
 	} else if (!e->ok) {
 		l->n_lost++;
+		l->fill_ns = e->now_ns + PAUSE_NS;
 		fs_load_event(l, name, "lost", e->why, detail);
 	} else {
 		l->n_done++;
@@ -169,7 +171,7 @@ send_one(struct fs_load *l)
 void
 fs_load_fill(struct fs_load *l)
 {
-	while (l->flying < l->d->streams)
+	while (l->flying < l->d->streams && clock_ns() >= l->fill_ns)
 		send_one(l);
 }
 

@@ -28,6 +28,8 @@ struct fs_load {
 	bool judging;		/* the reference is complete */
 	struct rec_out *out;	/* events go here */
 	uint64_t start_ns;	/* t_us 0 */
+	uint64_t heard_ns;	/* when the last token came */
+	uint64_t fill_ns;	/* no new streams before */
 	int flying;
 	uint64_t n_started, n_done, n_lost, n_wrong;
 	uint64_t n_tok;		/* of the judged run so far */
@@ -40,7 +42,8 @@ void	fs_load_event(struct fs_load *l, const char *subject,
 /* Run every request once, undisturbed, and keep the tokens.  -1: ERR_TEMP, a
  * request failed; ERR_UNAVAIL, the server gives no token ids. */
 int	fs_load_reference(struct fs_load *l, struct err *err);
-/* Start streams until d->streams are in flight. */
+/* Start streams until d->streams are in flight; after a lost one it waits a
+ * little, so that a server that is away is not flooded. */
 void	fs_load_fill(struct fs_load *l);
 void	fs_load_free(struct fs_load *l);
 

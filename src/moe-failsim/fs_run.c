@@ -209,6 +209,27 @@ tend_steps(struct run *r)
 	return done && r->undo.n == 0;
 }
 
+/* No token for as long as a stream may take: the cluster is gone for good, and
+ * what is left of the drill cannot happen. */
+static bool
+gave_up(struct run *r)
+{
+	char line[32];
+	size_t i;
+
+	if (r->d->limit_ns == 0 ||
+	    clock_left(r->load.heard_ns + r->d->limit_ns) != 0)
+		return false;
+	for (i = 0; i < r->d->n_step; i++) {
+		snprintf(line, sizeof(line), "line %d", r->d->step[i].line);
+		if (r->left[i] > 0)
+			fs_load_event(&r->load, r->d->step[i].who, "missed",
+			    line, "no tokens any more");
+		r->left[i] = 0;
+	}
+	return true;
+}
+
 /* ---- the run --------------------------------------------------------------- */
 
 static int
@@ -245,7 +266,7 @@ begin(struct run *r)
 	char detail[120];
 	size_t i;
 
-	r->load.start_ns = clock_ns();
+	r->load.start_ns = r->load.heard_ns = clock_ns();
 	r->left = mem_calloc(r->d->n_step, sizeof(*r->left));
 	r->next_ns = mem_calloc(r->d->n_step, sizeof(*r->next_ns));
 	for (i = 0; i < r->d->n_step; i++) {
@@ -276,7 +297,8 @@ drill(struct run *r, struct err *err)
 		return -1;
 	begin(r);
 	while (r->load.err.code == 0 && (!done || r->load.flying > 0)) {
-		done = tend_steps(r) && r->load.n_started >= all;
+		done = (tend_steps(r) && r->load.n_started >= all) ||
+		    gave_up(r);
 		if (!done)
 			fs_load_fill(&r->load);
 		oai_poll(r->load.c, POLL_NS, -1);
