@@ -221,6 +221,7 @@ attach(struct link_conn *c)
 		return;
 	}
 	(void)epoll_ctl(c->port->ctl_ep, EPOLL_CTL_DEL, c->fd, NULL);
+	c->tp->tune(c->fd, 0);
 	w->ring->fd = c->fd;
 	c->fd = -1;
 	link_conn_fail(c, false, "became a data connection");
@@ -266,7 +267,7 @@ mark_second(struct link_conn *d)
 	ssize_t n;
 
 	frame_put(&s, &f, c->peer.token, MSG_TOKEN);
-	d->tp->tune(d->fd, c->interval_ns);
+	d->tp->tune(d->fd, 0);
 	n = send(d->fd, s.p, s.n, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n != (ssize_t)s.n) {
 		link_conn_fail(d, false, "data connection: %s",

@@ -80,15 +80,19 @@ tcp_unlisten(const struct addr *a, int fd)
 	(void)fd;
 }
 
-/* Small writes leave at once.  A connection that moves nothing although it has
- * something to send is given up as fast as the heartbeat would. */
+/*
+ * Small writes leave at once.  A control connection that moves nothing although
+ * it has something to send is given up as fast as the heartbeat would.  Not so
+ * a data connection: a server that computes for seconds leaves its window
+ * closed, and is alive.
+ */
 static void
 tcp_tune(int fd, uint64_t heartbeat_ns)
 {
 	int on = 1, idle_s = 10;
 	unsigned user_ms = (unsigned)(heartbeat_ns * 5 / 1000000);
 
-	if (user_ms < 1000)
+	if (user_ms < 1000 && heartbeat_ns != 0)
 		user_ms = 1000;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));

@@ -71,7 +71,8 @@ struct link_tp {
 	int (*listen)(struct addr *a, struct err *err);
 	/* Remove what listen() left behind, given the open socket. */
 	void (*unlisten)(const struct addr *a, int fd);
-	/* Set options on a new connection. */
+	/* Set options on a control connection; heartbeat_ns 0: on one that
+	 * carries rows. */
 	void (*tune)(int fd, uint64_t heartbeat_ns);
 
 	/* Control thread.  Server side: a new ring, and the descriptors for

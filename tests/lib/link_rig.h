@@ -408,6 +408,10 @@ rig_drive(struct link_port *p, char (*addr)[LINK_ADDR], int n_server, int n,
 				good += rig_good(&ev, bytes);
 				seen++;
 				link_release(ev.pair, ev.slot);
+			} else if (ev.what == LINK_DOWN) {
+				printf("# %s: down: %s\n", link_addr(ev.pair),
+				    ev.reason);
+				fflush(stdout);
 			}
 		}
 		for (i = 0; i < n_server; i++)

@@ -276,6 +276,45 @@ test_busy(const char *tp)
 	link_port_close(s);
 }
 
+/* Nor is one dead that leaves full buffers unread for longer than any limit of
+ * the transport: it may be computing. */
+static void
+test_full(const char *tp)
+{
+	struct link_opt o = rig_opt(LINK_EXPERT, "e"),
+	    oc = rig_opt(LINK_FRONT, "f");
+	struct rig_server s = { .rng = { 1, 0 } };
+	struct link_port *p;
+	struct link_pair *q;
+	struct link_event ev;
+	uint64_t end;
+	int i, good = 0;
+
+	s.port = rig_open(&o);
+	rig_listen(s.port, tp, s.addr);
+	p = rig_open(&oc);
+	q = link_dial(p, s.addr, NULL, NULL);
+	OK(rig_until(p, LINK_UP, q, &ev), "%s up", tp);
+	for (i = 0; i < RIG_DEPTH; i++)
+		rig_send(q, 10 + (uint64_t)i, 1 << 20);
+	end = clock_ns() + 2500000000ull;
+	while (clock_left(end) > 0)
+		link_wait(p, end);
+	pthread_create(&s.thread, NULL, rig_serve, &s);
+	for (i = 0; i < RIG_DEPTH; i++) {
+		if (!rig_until(p, LINK_ANS, q, &ev))
+			break;
+		good += rig_good(&ev, 1 << 20);
+	}
+	EQ_INT(good, RIG_DEPTH, "%s unread for 2.5 s, then answered", tp);
+	link_port_close(p);
+	atomic_store(&s.stop, true);
+	link_wake(s.port);
+	pthread_join(s.thread, NULL);
+	link_port_close(s.port);
+	VEC_FREE(&s.todo);
+}
+
 static void
 test_unlisten(const char *tp)
 {
@@ -500,6 +539,7 @@ main(int argc, char **argv)
 		test_kill(transports[t]);
 		test_stop(transports[t]);
 		test_busy(transports[t]);
+		test_full(transports[t]);
 		test_unlisten(transports[t]);
 		test_messages(transports[t]);
 		test_leak(transports[t], cycles);
