@@ -129,18 +129,16 @@ syntax: $(patsubst %.c,%.syntax,$(shell find common kernels src tests -name "*.c
 }
 
 @test "every number of the wire is in moe-wire(7)" {
-	local name n=0
-	mandoc -T ascii -I os=Linux man/moe-wire.7 | sed "s,.\x08,,g" >"$RUN/wire.txt"
-	for name in $(sed -n 's/^\t\(FRAME_[A-Z_]*\|SLOT_[A-Z_]*\|MSG_[A-Z0-9_]*\|LINK_MSG_[A-Z]*\) = .*/\1/p' \
-	    common/wire/*.h common/link/link.h); do
+	local name value n=0
+	command -v mandoc >/dev/null || lack mandoc "mandoc is not here"
+	mandoc -T ascii -O width=200 man/moe-wire.7 | sed 's,.\x08,,g' >"$RUN/wire.txt"
+	: >"$RUN/bad"
+	while read -r name value; do
 		n=$((n + 1))
-		name=${name#FRAME_}
-		name=${name#SLOT_}
-		name=${name#LINK_MSG_}
-		name=${name#MSG_F_}
-		name=${name#MSG_}
-		grep -qiwE "${name//_/[ _-]}" "$RUN/wire.txt" || echo "$name" >>"$RUN/bad"
-	done
+		grep -qE "^ +$((value)) +$name( |\$)" "$RUN/wire.txt" ||
+			echo "no row: $((value)) $name" >>"$RUN/bad"
+	done < <(sed -nE 's/^\t((FRAME|SLOT|MSG|LINK_MSG)_[A-Z0-9_]+) = ([0-9][0-9 <]*).*/\1 \3/p' \
+	    common/wire/*.h common/link/link.h)
 	[ "$n" -ge 40 ]
 	nothing_in "$RUN/bad"
 }
