@@ -49,6 +49,36 @@ test_answers(const char *addr, const char *policy)
 	front_close(&f);
 }
 
+/* moe-bench link measures with pings: the rows come back as they are. */
+static void
+test_ping(const char *addr)
+{
+	uint64_t end = clock_ns() + LIMIT_NS;
+	struct link_event ev = { .what = LINK_NONE };
+	struct daemon d;
+	struct front f;
+	struct ask *a;
+	void *mem;
+	int slot;
+
+	daemon_start(&d, addr, "--experts", "0");
+	OK(daemon_ready(&d), "ready");
+	front_open(&f, addr);
+	until(&f, is_up);
+	a = fill(&f, &mem, &slot, cfg->n_expert);
+	a->head.kind = SLOT_PING;
+	commit(&f, a, mem, slot);
+	while (ev.what != LINK_ANS && clock_ns() < end)
+		if (!link_next(f.port, &ev))
+			link_wait(f.port, end);
+	OK(ev.what == LINK_ANS && ev.head.kind == SLOT_PING &&
+	    ev.head.n_row == a->head.n_row &&
+	    memcmp((const char *)ev.mem + SLOT_BODY, a->rows,
+	    a->head.n_row * row_bytes()) == 0, "a ping comes back");
+	EQ_INT(daemon_end(&d, SIGTERM), 0, "ends with 0");
+	front_close(&f);
+}
+
 static void
 test_not_here(const char *addr)
 {
@@ -145,6 +175,7 @@ main(void)
 	snprintf(addr, sizeof(addr), "shm:%s/e.sock", dir);
 	test_answers(addr, "fifo");
 	test_answers(tcp_addr(), "wait");
+	test_ping(addr);
 	test_not_here(addr);
 	test_bad(addr);
 	rig_close();
