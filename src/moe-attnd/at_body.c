@@ -168,7 +168,7 @@ stop_reason(const struct at_choice *c)
 }
 
 static void
-add_ids(json_t *o, const struct at_choice *c)
+ids_json(json_t *o, const struct at_choice *c)
 {
 	const struct token_ids *p = &c->job->q.prompt.p[c->prompt].id;
 	json_t *ids = json_array(), *prompt;
@@ -207,7 +207,7 @@ choice_json(const struct at_choice *c, bool chunk)
 	json_object_set_new(o, "finish_reason", finish_reason(c));
 	json_object_set_new(o, "stop_reason", stop_reason(c));
 	if (q->return_ids)
-		add_ids(o, c);
+		ids_json(o, c);
 	return o;
 }
 

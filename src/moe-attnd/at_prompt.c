@@ -29,7 +29,7 @@ encode(struct at_prompt *p, const struct at_req_ctx *cx,
 
 /* Text of a user: no control token comes out of it. */
 static int
-add_text(struct at_req *q, const struct at_req_ctx *cx, const json_t *v,
+take_text(struct at_req *q, const struct at_req_ctx *cx, const json_t *v,
     bool add_special, struct at_bad *bad)
 {
 	struct at_prompt *p = new_prompt(q);
@@ -41,7 +41,7 @@ add_text(struct at_req *q, const struct at_req_ctx *cx, const json_t *v,
 }
 
 static int
-add_ids(struct at_req *q, const struct at_req_ctx *cx, const json_t *v,
+take_ids(struct at_req *q, const struct at_req_ctx *cx, const json_t *v,
     struct at_bad *bad)
 {
 	struct at_prompt *p = new_prompt(q);
@@ -71,20 +71,20 @@ at_prompt_text(struct at_req *q, const struct at_req_ctx *cx,
 	if (v == NULL || json_is_null(v))
 		return at_bad_set(bad, 400, "prompt", "prompt is missing");
 	if (json_is_string(v))
-		return add_text(q, cx, v, add_special, bad);
+		return take_text(q, cx, v, add_special, bad);
 	if (!json_is_array(v) || json_array_size(v) == 0)
 		return at_bad_set(bad, 400, "prompt", "prompt must be a string,"
 		    " an array of token ids, or a non-empty array of either");
 	if (json_is_integer(json_array_get(v, 0)))
-		return add_ids(q, cx, v, bad);
+		return take_ids(q, cx, v, bad);
 	if (json_array_size(v) > (size_t)cx->max_choice)
 		return at_bad_set(bad, 400, "prompt", "%zu prompts are more "
 		    "than %d", json_array_size(v), cx->max_choice);
 	json_array_foreach(v, i, one) {
 		if (json_is_string(one))
-			rc = add_text(q, cx, one, add_special, bad);
+			rc = take_text(q, cx, one, add_special, bad);
 		else if (json_is_array(one))
-			rc = add_ids(q, cx, one, bad);
+			rc = take_ids(q, cx, one, bad);
 		else
 			rc = at_bad_set(bad, 400, "prompt", "prompt[%zu] is "
 			    "neither a string nor an array of token ids", i);
