@@ -8,19 +8,35 @@
 
 #include "kern_num.h"
 
-static float
-load(const void *src, enum kern_dtype t, size_t i)
-{
-	const char *p = (const char *)src + kern_dtype_bytes(t, i);
-	uint16_t h;
-	float f;
+#define PIECE	256		/* values converted at a time */
 
-	if (t == KERN_F32) {
-		memcpy(&f, p, sizeof(f));
-		return f;
+/* out[0..n) = elements at, at + step, ... of an array of 2-byte values. */
+static void
+read_halves(float *out, const char *src, size_t step, size_t n, bool bf16)
+{
+	uint16_t h;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		memcpy(&h, src + i * step, sizeof(h));
+		out[i] = bf16 ? kern_num_from_bf16(h) : kern_num_from_f16(h);
 	}
-	memcpy(&h, p, sizeof(h));
-	return t == KERN_BF16 ? kern_num_from_bf16(h) : kern_num_from_f16(h);
+}
+
+/* Columns [k, k + n) of source row i as fp32. */
+static void
+read_part(float *out, const struct kern_pack *p, size_t i, size_t k, size_t n)
+{
+	size_t elem = kern_dtype_bytes(p->src_dtype, 1), j;
+	const char *src = (const char *)p->src + (i * p->rs + k * p->cs) * elem;
+
+	if (p->src_dtype == KERN_F32)
+		for (j = 0; j < n; j++)
+			memcpy(&out[j], src + j * p->cs * 4, 4);
+	else if (p->src_dtype == KERN_BF16)
+		read_halves(out, src, p->cs * 2, n, true);
+	else
+		read_halves(out, src, p->cs * 2, n, false);
 }
 
 /* Where packed row `row` of m begins: its block, and its lane. */
@@ -36,17 +52,21 @@ row_block(const struct kern_mat *m, int row, size_t *lane_p)
 static void
 pack_row(struct kern_mat *m, int row, const struct kern_pack *p, size_t i)
 {
-	size_t lane, k, at, n = (size_t)m->k;
+	size_t lane, k, j, len, n = (size_t)m->k;
 	void *b = row_block(m, row, &lane);
+	float v[PIECE];
 
-	for (k = 0; k < n; k++) {
-		float v = load(p->src, p->src_dtype, i * p->rs + k * p->cs);
-
-		at = cpu_at(m->dtype, lane, k);
+	for (k = 0; k < n; k += len) {
+		len = n - k < PIECE ? n - k : PIECE;
+		read_part(v, p, i, k, len);
 		if (m->dtype == KERN_F32)
-			((float *)b)[at] = v;
+			for (j = 0; j < len; j++)
+				((float *)b)[cpu_at(KERN_F32, lane, k + j)] =
+				    v[j];
 		else
-			((uint16_t *)b)[at] = kern_num_to_bf16(v);
+			for (j = 0; j < len; j++)
+				((uint16_t *)b)[cpu_at(KERN_BF16, lane,
+				    k + j)] = kern_num_to_bf16(v[j]);
 	}
 }
 
