@@ -348,7 +348,7 @@ make_attn(struct bench_kern_op *op, struct err *err)
 	size_t n, s;
 	float *kv;
 
-	op->kv.hk = (h / HEAD + 3) / 4;
+	op->kv.hk = (h + 4 * HEAD - 1) / (4 * HEAD);
 	op->kv.dk = op->kv.dv = HEAD;
 	op->kv.kvt = op->act;
 	op->kv.page_bytes = kern_kv_page_bytes(op->kv.hk, HEAD, HEAD, op->act);
