@@ -13,7 +13,7 @@
 #define INLINE	static inline __attribute__((always_inline))
 
 #define MAX_ACC	24		/* 12 pairs of accumulators fit at most */
-#define AHEAD	1024		/* bytes to prefetch ahead in each block */
+#define AHEAD	8192		/* bytes to prefetch ahead, all blocks together */
 
 /* c += (lo, hi) * x[r][i] for M rows of fp32; block b's accumulators. */
 INLINE void
@@ -47,7 +47,7 @@ CPU_UNROLL
 		for (b = 0; b < NB; b++) {
 			const char *p = w + (size_t)b * stride;
 
-			_mm_prefetch(p + AHEAD, _MM_HINT_T0);
+			_mm_prefetch(p + AHEAD / NB, _MM_HINT_T0);
 			fma_step(c + 2 * M * b,
 			    _mm256_load_ps((const float *)(const void *)p),
 			    _mm256_load_ps((const float *)(const void *)p + 8),
@@ -91,7 +91,7 @@ CPU_UNROLL
 			__m256i lo = _mm256_load_si256(v);
 			__m256i hi = _mm256_load_si256(v + 1);
 
-			_mm_prefetch(p + AHEAD, _MM_HINT_T0);
+			_mm_prefetch(p + AHEAD / NB, _MM_HINT_T0);
 			fma_step(c + 2 * M * b, even(lo), even(hi), x, i, M);
 			fma_step(c + 2 * M * b, odd(lo), odd(hi), x, i + 1, M);
 		}

@@ -19,7 +19,7 @@
 
 #define INLINE	static inline __attribute__((always_inline))
 #define MAX_ACC	24		/* accumulators of a tile: 6 rows x 4 blocks */
-#define AHEAD	1024		/* bytes to prefetch ahead in each block */
+#define AHEAD	8192		/* bytes to prefetch ahead, all blocks together */
 
 /* c += v[b] * x[r][i] for M rows of fp32 and NB blocks. */
 INLINE void
@@ -54,7 +54,7 @@ CPU_UNROLL
 CPU_UNROLL
 		for (b = 0; b < NB; b++) {
 			v[b] = _mm512_loadu_ps(w + (size_t)b * stride);
-			_mm_prefetch(w + (size_t)b * stride + AHEAD,
+			_mm_prefetch(w + (size_t)b * stride + AHEAD / NB,
 			    _MM_HINT_T0);
 		}
 		fma_step(c, v, x, i, M, NB);
@@ -85,7 +85,7 @@ CPU_UNROLL
 			    _mm512_slli_epi32(p, 16));
 			odd[b] = _mm512_castsi512_ps(
 			    _mm512_and_si512(p, high));
-			_mm_prefetch(w + (size_t)b * stride + AHEAD,
+			_mm_prefetch(w + (size_t)b * stride + AHEAD / NB,
 			    _MM_HINT_T0);
 		}
 		fma_step(c, even, x, i, M, NB);
@@ -107,7 +107,7 @@ pair_step(__m512 *c, const char *w, size_t stride, const int *x, int M, int NB)
 CPU_UNROLL
 	for (b = 0; b < NB; b++) {
 		v[b] = _mm512_loadu_si512(w + (size_t)b * stride);
-		_mm_prefetch(w + (size_t)b * stride + AHEAD, _MM_HINT_T0);
+		_mm_prefetch(w + (size_t)b * stride + AHEAD / NB, _MM_HINT_T0);
 	}
 CPU_UNROLL
 	for (r = 0; r < M; r++) {
