@@ -34,6 +34,14 @@ scheme_of(const char *text)
 	return NULL;
 }
 
+/* Letters of names and numeric addresses, and a v6 scope ("%eth0"). */
+static bool
+host_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	    (c >= '0' && c <= '9') || (c != '\0' && strchr("-._:%", c) != NULL);
+}
+
 static int
 parse_host(const char *text, const char *rest, struct addr *a, struct err *err)
 {
@@ -55,8 +63,15 @@ parse_host(const char *text, const char *rest, struct addr *a, struct err *err)
 		return err_set(err, ERR_USAGE, "%s: write a v6 address as "
 		    "[address]:port", text);
 	}
-	if (from == to || (size_t)(to - from) >= sizeof(a->host))
+	if (from == to)
 		return err_set(err, ERR_USAGE, "%s: no host", text);
+	if ((size_t)(to - from) >= sizeof(a->host))
+		return err_set(err, ERR_USAGE, "%s: a host of %zu bytes, at "
+		    "most %zu", text, (size_t)(to - from), sizeof(a->host) - 1);
+	for (rest = from; rest < to; rest++)
+		if (!host_char(*rest))
+			return err_set(err, ERR_USAGE, "%s: byte %u in the "
+			    "host", text, (unsigned char)*rest);
 	memcpy(a->host, from, (size_t)(to - from));
 	a->host[to - from] = '\0';
 	a->port = (uint16_t)port;
@@ -106,6 +121,10 @@ addr_parse(const char *text, struct addr *a, struct err *err)
 	if (strlen(text) >= ADDR_TEXT)
 		return err_set(err, ERR_USAGE, "%.40s...: longer than %d bytes",
 		    text, ADDR_TEXT - 1);
+	for (rest = text; *rest != '\0'; rest++)
+		if ((unsigned char)*rest < 0x20 || *rest == 0x7f)
+			return err_set(err, ERR_USAGE, "an address with "
+			    "control character %u", (unsigned char)*rest);
 	if (strncmp(text, "fault:", 6) == 0)
 		return parse_fault(text, a, err);
 	if (s == NULL)
@@ -155,7 +174,7 @@ void
 addr_text(const struct addr *a, char out[ADDR_TEXT])
 {
 	const char *name = "fault:";
-	char host[ADDR_TEXT - 16], port[8];
+	char host[ADDR_HOST], port[8];
 	size_t i;
 
 	for (i = 0; i < N_SCHEME; i++)
@@ -165,7 +184,7 @@ addr_text(const struct addr *a, char out[ADDR_TEXT])
 		snprintf(out, ADDR_TEXT, "%s%s", name, a->path);
 		return;
 	}
-	snprintf(host, sizeof(host), "%.*s", (int)sizeof(host) - 1, a->host);
+	snprintf(host, sizeof(host), "%s", a->host);
 	snprintf(port, sizeof(port), "%u", a->port);
 	if (a->sa_bytes != 0)
 		(void)getnameinfo((const struct sockaddr *)&a->sa, a->sa_bytes,

@@ -15,6 +15,7 @@
 #include "err.h"
 
 #define ADDR_TEXT	200
+#define ADDR_HOST	(ADDR_TEXT - 16)	/* leaves room for what is around */
 #define ADDR_PATH	108	/* of sockaddr_un, with the NUL */
 
 enum addr_kind {
@@ -24,7 +25,7 @@ enum addr_kind {
 struct addr {
 	enum addr_kind kind;
 	char path[ADDR_PATH];	/* shm, cuda */
-	char host[ADDR_TEXT];	/* tcp, rdma, nccl; without brackets */
+	char host[ADDR_HOST];	/* tcp, rdma, nccl; without brackets */
 	uint16_t port;
 	struct sockaddr_storage sa;	/* by addr_resolve */
 	socklen_t sa_bytes;

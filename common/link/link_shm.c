@@ -345,14 +345,15 @@ shm_scan(struct link_ring *r, bool take, struct err *err)
 	enum link_slot_state from = r->server ? LINK_S_FREE : LINK_S_FLIGHT;
 	struct link_slot *s;
 	uint64_t w, due;
+	uint8_t *slot;
 	int i, j;
 
 	for (i = 0; i < (int)r->depth; i++) {
 		s = &r->slot[i];
 		if (s->state != from)
 			continue;
-		w = __atomic_load_n(commit_of(r->server ? link_ring_req(r, i) :
-		    link_ring_ans(r, i)), __ATOMIC_SEQ_CST);
+		slot = r->server ? link_ring_req(r, i) : link_ring_ans(r, i);
+		w = __atomic_load_n(commit_of(slot), __ATOMIC_SEQ_CST);
 		due = r->server ? r->next : s->seq;
 		if (!take && w == slot_commit_word(r->epoch, due))
 			return i;
@@ -367,6 +368,10 @@ shm_scan(struct link_ring *r, bool take, struct err *err)
 				    slot_commit_word(r->epoch, due));
 			return LINK_BROKEN;
 		}
+		/* Header and body come from the other core: fetch both at
+		 * once. */
+		__builtin_prefetch(slot + SLOT_HEAD);
+		__builtin_prefetch(slot + SLOT_BODY);
 		s->seq = due;
 		s->state = LINK_S_GOT;
 		if (r->server)

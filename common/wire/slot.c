@@ -146,13 +146,12 @@ slot_decode(const void *slot, size_t slot_bytes, struct slot_head *h,
 {
 	const uint8_t *p = (const uint8_t *)slot + SLOT_HEAD;
 	uint8_t raw[HEAD_BYTES];
-	struct slot_head d;
 	uint32_t crc;
 
 	memcpy(raw, p, sizeof(raw));
 	if (buf_le32(raw) != SLOT_MAGIC)
 		return bad(err, "magic", buf_le32(raw), SLOT_MAGIC);
-	d = (struct slot_head){
+	*h = (struct slot_head){
 		.kind = raw[4], .reduce = raw[5],
 		.flags = buf_le16(raw + 6), .epoch = buf_le16(raw + 8),
 		.status = buf_le16(raw + 10), .layer = buf_le16(raw + 12),
@@ -164,14 +163,11 @@ slot_decode(const void *slot, size_t slot_bytes, struct slot_head *h,
 		.map_version = buf_le32(raw + 48),
 		.budget_us = buf_le32(raw + 52), .crc = buf_le32(raw + CRC_AT),
 	};
-	if (check_codes(raw, &d, err) != 0 ||
-	    check_counts(&d, slot_bytes, err) != 0)
+	if (check_codes(raw, h, err) != 0 ||
+	    check_counts(h, slot_bytes, err) != 0)
 		return -1;
-	crc = head_crc(raw, p + HEAD_BYTES, &d);
-	if (crc != d.crc)
-		return bad(err, "crc", d.crc, crc);
-	*h = d;
-	return 0;
+	crc = head_crc(raw, p + HEAD_BYTES, h);
+	return crc == h->crc ? 0 : bad(err, "crc", h->crc, crc);
 }
 
 struct slot_route

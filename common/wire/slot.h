@@ -94,9 +94,9 @@ void	slot_encode(void *slot, const struct slot_head *h);
 
 /* Copy the header out of the slot and check magic, kind, flags, dtypes, counts
  * against each other and against slot_bytes, and the crc.  -1 with ERR_DATA
- * says what is wrong, with both values.  What the numbers mean to a program
- * (layer, dtype wanted, row and expert of each route) is the caller's to
- * check. */
+ * says what is wrong, with both values; *h is no good then.  What the numbers
+ * mean to a program (layer, dtype wanted, row and expert of each route) is the
+ * caller's to check. */
 int	slot_decode(const void *slot, size_t slot_bytes, struct slot_head *h,
 	    struct err *err);
 

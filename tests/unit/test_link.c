@@ -479,6 +479,7 @@ test_addr(void)
 		{ "shm:/tmp/x", 0 }, { "tcp:localhost:80", 0 },
 		{ "tcp:[::1]:80", 0 }, { "tcp:h:65536", ERR_USAGE },
 		{ "tcp:::1:80", ERR_USAGE }, { "tcp:h", ERR_USAGE },
+		{ "tcp:[[x]:1", ERR_USAGE }, { "shm:/a\001b", ERR_USAGE },
 		{ "tcp::5", ERR_USAGE }, { "tcp:[::1:80", ERR_USAGE },
 		{ "shm:", ERR_USAGE }, { "udp:h:1", ERR_USAGE },
 		{ "", ERR_USAGE }, { "rdma:h:1", ERR_UNAVAIL },
