@@ -149,6 +149,8 @@ struct ask {			/* one request in flight */
 	struct slot_route route[MAX_ROUTE];
 	char *rows;
 	bool busy;
+	struct slot_head got;	/* of its answer */
+	char *answer;		/* rows; NULL: nothing to check */
 };
 
 struct front {
@@ -202,8 +204,10 @@ front_close(struct front *f)
 
 	link_port_close(f->port);
 	hold_free(&f->hold);
-	for (i = 0; i < 16; i++)
+	for (i = 0; i < 16; i++) {
 		mem_free(f->ask[i].rows);
+		mem_free(f->ask[i].answer);
+	}
 }
 
 /* One route of a request, computed alone. */
@@ -221,31 +225,55 @@ plain(const struct ask *a, uint32_t j, void *out)
 	kern_ffn(kn, &ffn);
 }
 
+/* Answers are copied at once and checked later: a server that ends waits only
+ * so long for its clients to take them. */
 static inline void
 take_answer(struct front *f, const struct link_event *ev)
 {
 	struct ask *a = &f->ask[ev->slot];
+
+	a->got = ev->head;
+	a->answer = mem_dup((const char *)ev->mem + SLOT_BODY,
+	    (size_t)ev->head.n_row * ev->head.row_bytes);
+	if (!a->busy)
+		f->n_wrong++;
+	a->busy = false;
+	link_release(f->pair, ev->slot);
+}
+
+static inline void
+check_answer(struct front *f, struct ask *a)
+{
 	size_t rb = row_bytes();
 	char *want = mem_alloc(rb);
-	const char *rows = (const char *)ev->mem + SLOT_BODY;
-	bool good = a->busy && ev->head.req_id == a->head.req_id;
+	bool good = a->got.req_id == a->head.req_id;
 	uint32_t j;
 
-	if (ev->head.status < 8)
-		f->n_status[ev->head.status]++;
-	if (ev->head.status == SLOT_OK) {
-		good = good && ev->head.n_row == a->head.n_route &&
-		    ev->head.row_bytes == rb;
+	if (a->got.status < 8)
+		f->n_status[a->got.status]++;
+	if (a->got.status == SLOT_OK) {
+		good = good && a->got.n_row == a->head.n_route &&
+		    a->got.row_bytes == rb;
 		for (j = 0; good && j < a->head.n_route; j++) {
 			plain(a, j, want);
-			good = memcmp(want, rows + j * rb, rb) == 0;
+			good = memcmp(want, a->answer + j * rb, rb) == 0;
 		}
 		f->n_ok += good;
 	}
 	f->n_wrong += !good;
-	a->busy = false;
-	link_release(f->pair, ev->slot);
 	mem_free(want);
+	mem_free(a->answer);
+	a->answer = NULL;
+}
+
+static inline void
+check_all(struct front *f)
+{
+	struct ask *a;
+
+	for (a = f->ask; a < f->ask + 16; a++)
+		if (a->answer != NULL)
+			check_answer(f, a);
 }
 
 static inline void
@@ -272,6 +300,17 @@ on_event(struct front *f, const struct link_event *ev)
 	}
 }
 
+static inline bool
+is_idle(const struct front *f)
+{
+	size_t i;
+
+	for (i = 0; i < 16; i++)
+		if (f->ask[i].busy)
+			return false;
+	return true;
+}
+
 /* Handle events until cond() says so, or the limit passes (false). */
 static inline bool
 until(struct front *f, bool (*cond)(const struct front *f))
@@ -282,8 +321,11 @@ until(struct front *f, bool (*cond)(const struct front *f))
 	for (;;) {
 		while (link_next(f->port, &ev))
 			on_event(f, &ev);
-		if (cond(f))
+		if (cond(f)) {
+			if (is_idle(f))
+				check_all(f);
 			return true;
+		}
 		if (clock_ns() >= end)
 			return false;
 		link_wait(f->port, end);
@@ -320,17 +362,6 @@ is_draining(const struct front *f)
 	return f->drain;
 }
 
-static inline bool
-is_idle(const struct front *f)
-{
-	size_t i;
-
-	for (i = 0; i < 16; i++)
-		if (f->ask[i].busy)
-			return false;
-	return true;
-}
-
 /* Fill a free slot with random rows and routes; NULL when all are in flight. */
 static inline struct ask *
 fill(struct front *f, void **mem_p, int *slot_p, int n_expert)
@@ -345,6 +376,8 @@ fill(struct front *f, void **mem_p, int *slot_p, int n_expert)
 		return NULL;
 	}
 	a = &f->ask[*slot_p];
+	if (a->answer != NULL)
+		check_answer(f, a);
 	h = &a->head;
 	memset(h, 0, sizeof(*h));
 	h->kind = SLOT_REQUEST;
