@@ -33,7 +33,7 @@ static const struct kern_ops cpu_ops = {
 	.rope = cpu_rows_rope,
 	.axpy = cpu_rows_axpy,
 	.combine = cpu_rows_combine,
-	.kv_put = cpu_kv_put,
+	.kv_put = cpu_attn_put,
 	.attn = cpu_attn,
 	.softmax_sum = cpu_rows_softmax_sum,
 	.argmax = cpu_rows_argmax,
@@ -110,6 +110,18 @@ cpu_open(struct kern **k_p, const struct kern_opt *opt, char why[KERN_WHY])
 	}
 	*k_p = &c->k;
 	return 0;
+}
+
+cpu_tile_fn *
+cpu_tile(const struct cpu *c, const struct kern_mat *w, bool *widen_p)
+{
+	const struct cpu_isa *isa = c->isa;
+
+	*widen_p = false;
+	if (w->dtype == KERN_BF16 && c->k.act == KERN_BF16 && isa->dp != NULL)
+		return isa->dp;
+	*widen_p = c->k.act == KERN_BF16;
+	return w->dtype == KERN_BF16 ? isa->bf16 : isa->f32;
 }
 
 void *

@@ -148,7 +148,7 @@ void	cpu_mat_row(const struct kern *kn, const struct kern_mat *m, int i,
 void	cpu_linear(struct kern *kn, const struct kern_linear *a);
 void	cpu_ffn(struct kern *kn, const struct kern_ffn *a);
 void	cpu_attn(struct kern *kn, const struct kern_attn *a);
-void	cpu_kv_put(struct kern *kn, const struct kern_kv_put *a);
+void	cpu_attn_put(struct kern *kn, const struct kern_kv_put *a);
 void	cpu_rows_norm(struct kern *kn, const struct kern_norm *a);
 void	cpu_rows_rope(struct kern *kn, const struct kern_rope *a);
 void	cpu_rows_axpy(struct kern *kn, const struct kern_axpy *a);

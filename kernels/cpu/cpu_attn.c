@@ -74,7 +74,7 @@ put(const struct cpu *c, const struct kern_kv *kv, char *page, size_t at,
 }
 
 void
-cpu_kv_put(struct kern *kn, const struct kern_kv_put *a)
+cpu_attn_put(struct kern *kn, const struct kern_kv_put *a)
 {
 	const struct cpu *c = cpu_of(kn);
 	const struct kern_kv *kv = a->kv;

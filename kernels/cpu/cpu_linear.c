@@ -22,18 +22,6 @@ struct job {
 	int nb, blocks;
 };
 
-cpu_tile_fn *
-cpu_tile(const struct cpu *c, const struct kern_mat *w, bool *widen_p)
-{
-	const struct cpu_isa *isa = c->isa;
-
-	*widen_p = false;
-	if (w->dtype == KERN_BF16 && c->k.act == KERN_BF16 && isa->dp != NULL)
-		return isa->dp;
-	*widen_p = c->k.act == KERN_BF16;
-	return w->dtype == KERN_BF16 ? isa->bf16 : isa->f32;
-}
-
 /* Write one row's lanes of one block: + bias, rounded to y's dtype. */
 static void
 store(const struct job *j, float *v, int row, int block)
