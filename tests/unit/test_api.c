@@ -494,8 +494,8 @@ test_stream_equals_whole(void)
 		"\"prompt\":\"a\",\"n\":2,\"return_token_ids\":true",
 		"\"prompt\":\"a\",\"stop\":[\"\xe2\x82\xac\"],\"logprobs\":1",
 		"\"prompt\":\"a\",\"max_tokens\":4,\"return_token_ids\":true",
-		"\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
-		    "\"logprobs\":true,\"n\":2",
+		("\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],"
+		    "\"logprobs\":true,\"n\":2"),
 	};
 	struct stream s;
 	json_t *v, *lp;
@@ -701,8 +701,8 @@ test_too_long(void)
 	for (i = 0; i < CTX; i++)
 		str_adds(&b, ",1");
 	str_adds(&b, "]}");
-	OK(post("/v1/completions", str_c(&b), &v) == 400 &&
-	    strstr(str_at(v, "error.message"), "65") &&
+	i = post("/v1/completions", str_c(&b), &v);
+	OK(i == 400 && strstr(str_at(v, "error.message"), "65") &&
 	    strstr(str_at(v, "error.message"), "64"),
 	    "longer than the context: %s", str_at(v, "error.message"));
 	json_decref(v);
@@ -714,11 +714,12 @@ test_engine_refuses(void)
 {
 	struct stream s;
 	json_t *v;
+	int st;
 
 	play("x");
 	fake.submit_code = ERR_TEMP;
-	OK(post("/v1/completions", "{\"prompt\":\"a\"}", &v) == 503,
-	    "a full queue: %s", str_at(v, "error.message"));
+	st = post("/v1/completions", "{\"prompt\":\"a\"}", &v);
+	OK(st == 503, "a full queue: %s", str_at(v, "error.message"));
 	json_decref(v);
 	play("abc");
 	fake.submit_code = ERR_USAGE;
