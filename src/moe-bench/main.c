@@ -4,6 +4,7 @@
 
 #include "bench.h"
 #include "bench_kern.h"
+#include "bench_link.h"
 #include "bench_model.h"
 #include "cli.h"
 #include "err.h"
@@ -25,6 +26,8 @@ main(int argc, char **argv)
 		    bench_drive_main },
 		{ "kern", "measure the kernels against this machine's limits",
 		    bench_kern_main },
+		{ "link", "measure round trips of a transport",
+		    bench_link_main },
 		{ "model", "write a checkpoint with random weights",
 		    bench_model_main },
 		{ NULL, NULL, NULL },
