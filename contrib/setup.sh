@@ -66,7 +66,7 @@ moe_install() {
 moe_build() {
 	moe_log=$(mktemp) || return 75
 	mkdir -p "$moe_root/build" || return 75
-	make -C "$moe_root" -q all >/dev/null 2>&1 ||
+	[ -x "$moe_root/bin/moe-attnd" ] ||
 	    moe_say "building (a minute or two the first time)"
 	if (
 		flock 9

@@ -85,6 +85,7 @@ sse_feed(struct sse *s, const void *p, size_t n)
 			at++;
 			continue;
 		}
+		s->after_cr = false;
 		for (k = 0; at + k < end && at[k] != '\n' && at[k] != '\r'; k++)
 			;
 		if (s->line.n + k > SSE_MAX_BYTES)
