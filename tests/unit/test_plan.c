@@ -9,7 +9,7 @@
 
 #define MAX_SERVER	33
 
-static char name_text[MAX_SERVER][8];
+static char name_text[MAX_SERVER][16];
 static const char *name[MAX_SERVER];
 
 static struct map *
