@@ -54,7 +54,7 @@ head_crc(const uint8_t *raw, const uint8_t *body, const struct slot_head *h)
 	size_t n = h->flags & SLOT_CRC_BODY ? h->bytes :
 	    (size_t)h->n_route * ROUTE_BYTES;
 
-	return slot_crc32c(crc, body, n);
+	return n == 0 ? crc : slot_crc32c(crc, body, n);
 }
 
 /* In whole words, so that neither the crc nor the copy has to wait for narrow

@@ -360,9 +360,11 @@ test_messages(const char *tp)
 	oc.me.role = LINK_TOOL;		/* knows nothing of the model */
 	oc.depth = 0;
 	p = rig_open(&oc);
-	q = link_dial(p, s->addr, NULL, NULL);
+	q = link_dial(p, "shm:/nobody/here", NULL, NULL);
 	OK(link_msg(q, LINK_MSG_ASK, "x", 1) == -1, "%s not up: no message",
 	    tp);
+	link_undial(q);
+	q = link_dial(p, s->addr, NULL, NULL);
 	OK(rig_until(p, LINK_UP, q, &ev) && link_depth(q) == 0,
 	    "%s a tool without a ring", tp);
 	for (i = 0; i < 3000000; i++)
