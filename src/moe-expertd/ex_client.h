@@ -16,6 +16,7 @@ void	ex_client_request(struct ex *ex, const struct link_event *ev,
 /* A control message to all. */
 void	ex_client_tell(struct ex *ex, int type, const void *data, size_t n);
 uint32_t ex_client_count(const struct ex *ex);
+/* Forget all of them; the engine thread has ended. */
 void	ex_client_free_all(struct ex *ex);
 
 #endif

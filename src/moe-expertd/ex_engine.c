@@ -133,6 +133,5 @@ ex_engine_run(void *arg)
 		if (!did)
 			link_wait(ex->port, next);
 	}
-	ex_client_free_all(ex);
 	return NULL;
 }

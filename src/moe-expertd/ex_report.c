@@ -2,6 +2,7 @@
 #include "ex_report.h"
 
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -100,6 +101,9 @@ ex_report_heard(struct ex *ex, const struct link_event *ev)
 {
 	if (ev->type == LINK_MSG_MAP)
 		ex_place_map(ex, ev->data, ev->n);
+	/* The same way as by hand, with the bound of -t. */
+	if (ev->type == LINK_MSG_DRAIN && ex->state != EX_DRAINING)
+		kill(getpid(), SIGTERM);
 }
 
 void

@@ -1,6 +1,6 @@
 /* ex_report - what a server says of itself: to the router (LINK_MSG_REPORT), to
- * people (USR1), and what it hears from the router (LINK_MSG_MAP).  Engine
- * thread only. */
+ * people (USR1), and what it hears from the router (LINK_MSG_MAP, and
+ * LINK_MSG_DRAIN, an order).  Engine thread only. */
 #ifndef MOE_EX_REPORT_H
 #define MOE_EX_REPORT_H
 

@@ -13,6 +13,7 @@
 #include "cli.h"
 #include "clock.h"
 #include "ex.h"
+#include "ex_client.h"
 #include "ex_opt.h"
 #include "ex_place.h"
 #include "life.h"
@@ -136,6 +137,7 @@ close_all(struct ex *ex)
 {
 	/* The loaders wake the port; peers are not to wait for weights that
 	 * are being freed. */
+	ex_client_free_all(ex);
 	if (ex->resid != NULL)
 		resid_stop(ex->resid);
 	if (ex->port != NULL)

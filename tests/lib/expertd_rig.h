@@ -62,21 +62,24 @@ model_path(void)
 	return path;
 }
 
-/* With one more option and its value. */
+/* more: options, with blanks between them. */
 static inline void
-daemon_start(struct daemon *d, const char *addr, const char *opt,
-    const char *value)
+daemon_start(struct daemon *d, const char *addr, const char *more)
 {
 	const char *argv[] = { binary(), "-m", model_path(), "-l", addr,
 	    "-i", "e1", "--isa", "ref", "--dtype", "bf16", "--threads", "1",
-	    "-q", "--ready-fd", "3", opt, value, NULL };
-	char *args[sizeof(argv) / sizeof(argv[0])];
+	    "-q", "--ready-fd", "3", NULL };
+	char *copy = mem_strdup(more), *rest = copy, *word;
+	char *args[32];
 	int fd[2];
 	size_t i;
 
 	for (i = 0; argv[i] != NULL; i++)
 		args[i] = mem_strdup(argv[i]);
+	while ((word = strsep(&rest, " ")) != NULL)
+		args[i++] = mem_strdup(word);
 	args[i] = NULL;
+	mem_free(copy);
 	if (pipe2(fd, O_CLOEXEC) != 0)
 		exit(1);
 	if ((d->pid = fork()) == 0) {
@@ -162,7 +165,7 @@ struct front {
 	struct hold hold;
 	struct ask ask[16];	/* by slot */
 	struct rng r;
-	unsigned n_ok, n_wrong, n_status[8];
+	unsigned n_ok, n_wrong, n_pong, n_status[8];
 };
 
 static inline size_t
@@ -231,10 +234,16 @@ static inline void
 take_answer(struct front *f, const struct link_event *ev)
 {
 	struct ask *a = &f->ask[ev->slot];
+	const char *rows = (const char *)ev->mem + SLOT_BODY;
+	size_t bytes = (size_t)ev->head.n_row * ev->head.row_bytes;
 
-	a->got = ev->head;
-	a->answer = mem_dup((const char *)ev->mem + SLOT_BODY,
-	    (size_t)ev->head.n_row * ev->head.row_bytes);
+	if (ev->head.kind == SLOT_PING) {
+		f->n_pong += ev->head.n_row == a->head.n_row &&
+		    memcmp(rows, a->rows, bytes) == 0;
+	} else {
+		a->got = ev->head;
+		a->answer = mem_dup(rows, bytes);
+	}
 	if (!a->busy)
 		f->n_wrong++;
 	a->busy = false;
@@ -351,6 +360,12 @@ is_up_again(const struct front *f)
 }
 
 static inline bool
+has_pong(const struct front *f)
+{
+	return f->n_pong > 0;
+}
+
+static inline bool
 has_hold(const struct front *f)
 {
 	return hold_count(&f->hold) > 0;
@@ -418,6 +433,19 @@ commit(struct front *f, struct ask *a, void *mem, int slot)
 	    h.n_row * row_bytes());
 	a->busy = true;
 	link_send(f->pair, slot, &h, NULL);
+}
+
+/* Comes back with its rows when all that was sent before has been seen. */
+static inline void
+ping(struct front *f)
+{
+	struct ask *a;
+	void *mem;
+	int slot;
+
+	a = fill(f, &mem, &slot, cfg->n_expert);
+	a->head.kind = SLOT_PING;
+	commit(f, a, mem, slot);
 }
 
 static inline void

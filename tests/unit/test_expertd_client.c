@@ -14,7 +14,7 @@ test_answers(const char *addr, const char *policy)
 	long t0, t1;
 	uint64_t end;
 
-	daemon_start(&d, addr, "--policy", policy);
+	daemon_start(&d, addr, policy);
 	OK(daemon_ready(&d), "%s, %s: ready", addr, policy);
 	front_open(&f, addr);
 	OK(until(&f, is_up), "connected");
@@ -53,30 +53,57 @@ test_answers(const char *addr, const char *policy)
 static void
 test_ping(const char *addr)
 {
-	uint64_t end = clock_ns() + LIMIT_NS;
-	struct link_event ev = { .what = LINK_NONE };
 	struct daemon d;
 	struct front f;
+
+	daemon_start(&d, addr, "--experts 0");
+	OK(daemon_ready(&d), "ready");
+	front_open(&f, addr);
+	until(&f, is_up);
+	ping(&f);
+	OK(until(&f, has_pong) && is_idle(&f), "a ping comes back");
+	EQ_INT(daemon_end(&d, SIGTERM), 0, "ends with 0");
+	front_close(&f);
+}
+
+static void
+one_row(struct front *f)
+{
 	struct ask *a;
 	void *mem;
 	int slot;
 
-	daemon_start(&d, addr, "--experts", "0");
+	a = fill(f, &mem, &slot, cfg->n_expert);
+	a->head.layer = 0;
+	commit(f, a, mem, slot);
+}
+
+/* A request that waits for company keeps the server longer than -t allows. */
+static void
+test_bound(const char *addr)
+{
+	struct daemon d;
+	struct front f, g;
+
+	daemon_start(&d, addr, "--policy wait --hold 1h -t 200ms");
 	OK(daemon_ready(&d), "ready");
 	front_open(&f, addr);
+	front_open(&g, addr);
 	until(&f, is_up);
-	a = fill(&f, &mem, &slot, cfg->n_expert);
-	a->head.kind = SLOT_PING;
-	commit(&f, a, mem, slot);
-	while (ev.what != LINK_ANS && clock_ns() < end)
-		if (!link_next(f.port, &ev))
-			link_wait(f.port, end);
-	OK(ev.what == LINK_ANS && ev.head.kind == SLOT_PING &&
-	    ev.head.n_row == a->head.n_row &&
-	    memcmp((const char *)ev.mem + SLOT_BODY, a->rows,
-	    a->head.n_row * row_bytes()) == 0, "a ping comes back");
-	EQ_INT(daemon_end(&d, SIGTERM), 0, "ends with 0");
+	until(&g, is_up);
+	one_row(&f);
+	OK(until(&f, is_idle), "nobody else has sent: answered");
+	one_row(&f);
+	until(&f, is_idle);
+	one_row(&g);
+	one_row(&f);
+	OK(until(&g, is_idle) && until(&f, is_idle), "both: answered");
+	one_row(&g);
+	ping(&g);
+	OK(until(&g, has_pong) && !is_idle(&g), "alone: it waits");
+	EQ_INT(daemon_end(&d, SIGTERM), ERR_TEMP, "one waits when -t runs out");
 	front_close(&f);
+	front_close(&g);
 }
 
 static void
@@ -85,7 +112,7 @@ test_not_here(const char *addr)
 	struct daemon d;
 	struct front f;
 
-	daemon_start(&d, addr, "--experts", "0-3");
+	daemon_start(&d, addr, "--experts 0-3");
 	OK(daemon_ready(&d), "ready with experts 0-3");
 	front_open(&f, addr);
 	until(&f, is_up);
@@ -115,7 +142,7 @@ test_bad(const char *addr)
 	void *mem;
 	int slot, how;
 
-	daemon_start(&d, addr, "--experts", "all");
+	daemon_start(&d, addr, "--experts all");
 	OK(daemon_ready(&d), "ready");
 	front_open(&other, addr);
 	until(&other, is_up);
@@ -173,9 +200,10 @@ main(void)
 	if (!rig_open())
 		return 0;
 	snprintf(addr, sizeof(addr), "shm:%s/e.sock", dir);
-	test_answers(addr, "fifo");
-	test_answers(tcp_addr(), "wait");
+	test_answers(addr, "--policy fifo");
+	test_answers(tcp_addr(), "--policy wait");
 	test_ping(addr);
+	test_bound(addr);
 	test_not_here(addr);
 	test_bad(addr);
 	rig_close();

@@ -72,7 +72,7 @@ static void
 test_router(const char *addr)
 {
 	struct link_opt o = { .slot_bytes = SLOT_ALIGN };
-	char raddr[LINK_ADDR], conf[128];
+	char raddr[LINK_ADDR], conf[128], more[160];
 	struct link_port *p;
 	struct daemon d;
 	struct front f;
@@ -87,7 +87,8 @@ test_router(const char *addr)
 	fprintf(fp, "moe-cluster 1\nexpert e1 %s\nexpert e2 shm:%s/e2\n"
 	    "route r1 %s\n", addr, dir, raddr);
 	fclose(fp);
-	daemon_start(&d, addr, "-f", conf);
+	snprintf(more, sizeof(more), "-f %s", conf);
+	daemon_start(&d, addr, more);
 	OK(daemon_ready(&d), "ready without its router");
 	front_open(&f, addr);
 	OK(link_port_open(&p, &o, NULL) == 0 &&
@@ -110,7 +111,17 @@ test_router(const char *addr)
 	ask_many(&f, 5, cfg->n_expert);
 	OK(until(&f, is_idle) && f.n_ok == 25,
 	    "old maps, nonsense, and the router's end change nothing");
-	EQ_INT(daemon_end(&d, SIGTERM), 0, "ends with 0");
+
+	json_decref(report);
+	report = NULL;
+	OK(link_port_open(&p, &o, NULL) == 0 &&
+	    link_listen(p, raddr, raddr, NULL) == 0 &&
+	    report_until(p, cfg->n_layer * cfg->n_expert),
+	    "a new router gets reports again");
+	link_msg(server, LINK_MSG_DRAIN, NULL, 0);
+	OK(until(&f, is_draining), "and orders to drain");
+	EQ_INT(daemon_end(&d, 0), 0, "it ends with 0");
+	link_port_close(p);
 	front_close(&f);
 	json_decref(report);
 	unlink(conf);
