@@ -89,7 +89,8 @@ prog_bin := $(addprefix $(B)/bin/,$(programs))
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: features $(prog_bin) $(if $(filter release,$(config)),bin-links)
+# The release build is what stands in bin/.
+all: $(B)/features.mk $(prog_bin) $(if $(filter release,$(config)),$(addprefix bin/,$(programs)))
 tests: $(unit_bin) $(kern_bin) $(fuzz_bin) $(tool_bin)
 
 help:
@@ -181,9 +182,8 @@ $(B)/tests/%: $(B)/tests/%.o $(link_order)
 	$Q$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/lib
 
-.PHONY: bin-links
-bin-links: $(prog_bin)
-	@for p in $(programs); do cmp -s $(B)/bin/$$p bin/$$p || { cp $(B)/bin/$$p bin/.$$p.new && mv bin/.$$p.new bin/$$p; }; done
+bin/moe-%: build/release/bin/moe-%
+	@cp $< bin/.moe-$*.new && mv bin/.moe-$*.new $@
 
 # ---- tests --------------------------------------------------------------------
 check: all tests

@@ -25,9 +25,10 @@ spawn() {
 	shift
 	rm -f "$RUN/$id.fifo"
 	mkfifo "$RUN/$id.fifo"
-	"$@" --ready-fd 9 >>"$RUN/$id.log" 2>&1 9<>"$RUN/$id.fifo" 3>&- 4>&- &
-	echo $! >"$RUN/$id.pid"
+	# Open before the start: what is in a pipe that nobody holds is lost.
 	exec 8<>"$RUN/$id.fifo"
+	"$@" --ready-fd 9 >>"$RUN/$id.log" 2>&1 9>"$RUN/$id.fifo" 3>&- 4>&- 8>&- &
+	echo $! >"$RUN/$id.pid"
 	if ! read -r -t "${READY_S:-60}" ready <&8; then
 		echo "$id did not get ready:" >&2
 		tail -n 20 "$RUN/$id.log" >&2
