@@ -232,7 +232,8 @@ read_body(struct http_conn *c, struct evbuffer *in)
 		dispatch(c);
 		return true;
 	}
-	if (evbuffer_peek(in, -1, NULL, &v, 1) < 1)
+	if (evbuffer_get_length(in) == 0 ||
+	    evbuffer_peek(in, -1, NULL, &v, 1) < 1)
 		return false;
 	if (r->head.chunked) {
 		rc = http_parse_chunk(&r->chunk, v.iov_base, v.iov_len, max,

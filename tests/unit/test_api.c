@@ -377,7 +377,10 @@ test_choices(void)
 	    "the seed is that of i = 0, others follow from (seed, i)");
 	EQ_INT(int_at(v, "usage.completion_tokens"), 12, "usage of all");
 	json_decref(v);
+	fake.n_cached = 3;
 	post("/v1/completions", "{\"prompt\":\"a\",\"n\":2}", &v);
+	EQ_INT(int_at(v, "usage.prompt_tokens_details.cached_tokens"), 3,
+	    "cached tokens count once a prompt");
 	json_decref(v);
 	OK(fake.seen[6].sampling.seed != fake.seen[7].sampling.seed &&
 	    fake.seen[6].sampling.seed != 77, "no seed: each its own");

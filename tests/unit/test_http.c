@@ -261,8 +261,11 @@ test_bodies(void)
 	int fd = raw_connect(addr);
 
 	raw_puts(fd, "POST /echo HTTP/1.1\r\nHost: t\r\n"
-	    "Transfer-Encoding: chunked\r\n\r\n"
-	    "3;ext=1\r\nabc\r\n0A\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n");
+	    "Transfer-Encoding: chunked\r\n\r\n");
+	raw_ask(addr, "GET", "/hello", NULL, &r);
+	EQ_INT(r.status, 200, "others are served while a body is to come");
+	str_free(&r.body);
+	raw_puts(fd, "3;ext=1\r\nabc\r\n0A\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n");
 	raw_read(fd, &r, 0);
 	EQ_STR(str_c(&r.body), "abc0123456789", "a chunked body");
 	str_free(&r.body);
@@ -437,6 +440,35 @@ test_large_body(void)
 	close(fd);
 }
 
+/* Hang up at every point of a request: the server goes on. */
+static void
+test_cut_off(void)
+{
+	static const char *const text[] = {
+		("POST /echo HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked"
+		    "\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+		("POST /echo HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\n"
+		    "abcd"),
+	};
+	struct raw_reply r;
+	size_t i, k;
+	int fd, bad = 0;
+	char c;
+
+	for (i = 0; i < 2; i++)
+		for (k = 0; k < strlen(text[i]); k++) {
+			fd = raw_connect(addr);
+			raw_send(fd, text[i], k);
+			shutdown(fd, SHUT_WR);
+			bad += raw_getc(fd, &c);
+			close(fd);
+		}
+	EQ_INT(bad, 0, "no reply to a request that was cut off");
+	raw_ask(addr, "GET", "/hello", NULL, &r);
+	EQ_INT(r.status, 200, "and others are served");
+	str_free(&r.body);
+}
+
 static void
 test_hang_up(void)
 {
@@ -600,6 +632,7 @@ main(void)
 	test_broken();
 	test_large_head();
 	test_large_body();
+	test_cut_off();
 	test_hang_up();
 	test_slow_reader();
 	test_drain();
