@@ -299,8 +299,7 @@ serve(struct serve *s, struct err *err)
 	if (loop_open(&s->loop, err) != 0)
 		return -1;
 	lo.loop = s->loop;
-	if (life_start(&s->life, &lo, err) != 0 || open_port(s, err) != 0 ||
-	    start_thread(s, err) != 0)
+	if (life_start(&s->life, &lo, err) != 0 || open_port(s, err) != 0)
 		return -1;
 	save(s);
 	if (s->map.map != NULL)
@@ -308,6 +307,9 @@ serve(struct serve *s, struct err *err)
 		    map_version(s->map.map), map_n_server(s->map.map));
 	else
 		log_warn("%s: no model line in %s: no map", s->bound, s->file);
+	/* From here on, registry and map are the port thread's. */
+	if (start_thread(s, err) != 0)
+		return -1;
 	rc = life_ready(s->life, err);
 	if (rc == 0)
 		rc = loop_run(s->loop, err);
