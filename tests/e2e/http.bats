@@ -491,14 +491,14 @@ start_front_g_keys() {
 	URL=$G
 	local i pids=
 	for i in 1 2; do
-		curl -s "$G/v1/completions" -d "{\"prompt\":[1,2],\"max_tokens\":900,\"ignore_eos\":true}" >"$RUN/in.$i" &
+		curl -s "$G/v1/completions" -d "{\"prompt\":[1,2],\"max_tokens\":200,\"ignore_eos\":true}" >"$RUN/in.$i" &
 		pids="$pids $!"
 	done
 	retry 10 full
 	bad 503 - /v1/completions "{$ONCE,\"max_tokens\":1}"
 	wait $pids
-	jq -e '.usage.completion_tokens == 900' "$RUN/in.1"
-	jq -e '.usage.completion_tokens == 900' "$RUN/in.2"
+	jq -e '.usage.completion_tokens == 200' "$RUN/in.1"
+	jq -e '.usage.completion_tokens == 200' "$RUN/in.2"
 }
 full() { [ $(($(metric vllm:num_requests_running) + $(metric vllm:num_requests_waiting))) = 2 ]; }
 
