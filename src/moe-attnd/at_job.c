@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "at_resume.h"
 #include "clock.h"
 #include "mem.h"
 #include "rng.h"
@@ -255,6 +256,9 @@ on_done(struct at_choice *c, const struct at_out *o)
 	struct str s = STR_INIT;
 
 	c->n_cached = o->n_cached;
+	if (j->q.resumed &&	/* the answer's own tokens may be cached */
+	    (size_t)c->n_cached > j->q.prompt.p[c->prompt].id.n)
+		c->n_cached = (int)j->q.prompt.p[c->prompt].id.n;
 	c->finish = o->finish;
 	token_stream_end(&c->stream, &s);
 	if (c->match.hit < 0)
@@ -326,6 +330,14 @@ choice_seed(const struct at_job *j, int index)
 	return i == 0 ? j->q.sampling.seed : rng_at(j->q.sampling.seed, 2, i);
 }
 
+static bool
+has_tokens(const struct at_choice *c)
+{
+	const struct at_resumed *r = at_resume_of(&c->job->q, c->index);
+
+	return r != NULL && r->id.n > 0;
+}
+
 /* The echoed prompt is the first of the text.  What decodes the answer starts
  * within the prompt: from its beginning when each token's offset is wanted. */
 static void
@@ -334,7 +346,7 @@ begin_text(struct at_choice *c)
 	const struct at_req *q = &c->job->q;
 	const struct at_prompt *p = &q->prompt.p[c->prompt];
 	const struct token *t = c->job->api->o.token;
-	const struct at_out first = { .kind = AT_PROMPT };
+	struct at_out o = { .kind = AT_PROMPT };
 	struct str s = STR_INIT;
 	size_t i;
 
@@ -344,7 +356,10 @@ begin_text(struct at_choice *c)
 		token_decode(t, p->id.p, p->id.n, !q->keep_special, &c->text);
 	token_stream_init(&c->stream, t, !q->keep_special);
 	if (q->echo && q->n_top >= 0) {
-		on_prompt(c, &first);	/* it has no logprob; others come */
+		on_prompt(c, &o);	/* it has no logprob; others come */
+		if (has_tokens(c))	/* they have come */
+			while ((size_t)++o.pos < p->id.n)
+				on_prompt(c, &o);
 		return;
 	}
 	i = p->id.n > CONTEXT_TOK ? p->id.n - CONTEXT_TOK : 0;
@@ -354,11 +369,54 @@ begin_text(struct at_choice *c)
 	str_free(&s);
 }
 
+/* Tokens that were sent before: they bring the text to where it was then. */
+static void
+replay(struct at_choice *c, const struct at_resumed *r)
+{
+	struct str s = STR_INIT;
+	size_t i;
+
+	for (i = 0; i < r->id.n; i++) {
+		c->n_tok++;
+		token_stream_put(&c->stream, r->id.p[i], &s);
+		add_text(c, &s);
+		str_clear(&s);
+	}
+	str_free(&s);
+	c->begun = r->id.n > 0;
+	if (!c->begun)
+		return;
+	str_clear(&c->text);
+	c->tok.n = c->top.n = 0;
+}
+
+/* The sequence that makes a choice, from the tokens that it has already. */
+static struct at_seq *
+choice_seq(const struct at_choice *c)
+{
+	const struct at_req *q = &c->job->q;
+	const struct token_ids *p = &q->prompt.p[c->prompt].id;
+	const struct at_resumed *r = at_resume_of(q, c->index);
+	struct token_ids all = { NULL, 0, 0 };
+	struct at_seq *s;
+
+	if (!has_tokens(c))
+		return at_seq_new(p->p, (int)p->n);
+	VEC_ROOM(&all, p->n + r->id.n);
+	memcpy(all.p, p->p, p->n * sizeof(*all.p));
+	memcpy(all.p + p->n, r->id.p, r->id.n * sizeof(*all.p));
+	s = at_seq_new(all.p, (int)(p->n + r->id.n));
+	VEC_FREE(&all);
+	return s;
+}
+
 static void
 begin_choice(struct at_job *j, int index)
 {
 	struct at_choice *c = &j->choice[index];
 	const struct at_req *q = &j->q;
+	const struct at_resumed *r = at_resume_of(q, index);
+	int max_tok, had = r != NULL ? (int)r->id.n : 0;
 	struct at_seq *s;
 
 	c->job = j;
@@ -367,21 +425,50 @@ begin_choice(struct at_job *j, int index)
 	c->stop_id = -1;
 	at_text_init(&c->match, q->stop, q->n_stop, q->include_stop);
 	begin_text(c);
-	s = at_seq_new(q->prompt.p[c->prompt].id.p,
-	    (int)q->prompt.p[c->prompt].id.n);
-	s->max_tok = at_req_max(q, &j->api->cx, (size_t)c->prompt);
-	s->min_tok = (int)(q->min_tok < s->max_tok ? q->min_tok : s->max_tok);
+	if (r != NULL)
+		replay(c, r);
+	max_tok = at_req_max(q, &j->api->cx, (size_t)c->prompt);
+	if (r != NULL && (r->finished || c->match.hit >= 0 ||
+	    (had > 0 && had == max_tok))) {
+		c->done = r->finished;
+		j->n_open -= r->finished;
+		return;
+	}
+	s = choice_seq(c);
+	s->max_tok = max_tok - had;
+	s->min_tok = (int)(q->min_tok < max_tok ? q->min_tok : max_tok) - had;
 	s->ignore_eos = q->ignore_eos;
 	memcpy(s->stop_id, q->stop_id, sizeof(q->stop_id));
 	s->n_stop_id = q->n_stop_id;
 	s->sampling = q->sampling;
 	s->sampling.seed = choice_seed(j, index);
 	s->n_top = (int)q->n_top;
-	s->prompt_lp = q->echo && q->n_top >= 0;
+	s->prompt_lp = q->echo && q->n_top >= 0 && had == 0;
 	if (j->api->o.deadline_ns > 0)
 		s->deadline_ns = j->began_ns + j->api->o.deadline_ns;
 	s->user = c;
 	c->seq = s;
+}
+
+/* Resumed choices that have all their tokens, but whose end was not sent. */
+static void
+end_complete(struct at_job *j)
+{
+	const struct at_out end = { .kind = AT_DONE,
+	    .finish = AT_FINISH_LENGTH };
+	int i, left = 0;
+
+	if (j->n_open == 0) {
+		finish_job(j);
+		return;
+	}
+	for (i = 0; i < j->n_choice; i++)
+		left += j->choice[i].seq == NULL && !j->choice[i].done;
+	for (i = 0; left > 0; i++)	/* the last one may free j */
+		if (j->choice[i].seq == NULL && !j->choice[i].done) {
+			left--;
+			on_done(&j->choice[i], &end);
+		}
 }
 
 /* All sequences to the engine, or none: the first refusal ends the request. */
@@ -392,6 +479,8 @@ submit(struct at_job *j)
 	int i;
 
 	for (i = 0; i < j->n_choice; i++) {
+		if (j->choice[i].seq == NULL)
+			continue;
 		if (at_submit(j->api->o.engine, j->choice[i].seq, &e) == 0) {
 			j->n_seq++;
 			continue;
@@ -403,6 +492,7 @@ submit(struct at_job *j)
 		fail_job(j, e.code == ERR_USAGE ? 400 : 503, e.text);
 		return;
 	}
+	end_complete(j);
 }
 
 void
@@ -440,5 +530,7 @@ at_job_start(struct at_api *a, struct http_req *r, bool chat)
 	for (i = 0; i < j->n_choice; i++)
 		begin_choice(j, i);
 	http_on_gone(r, on_gone, j);
+	if (j->q.resumed)	/* who does not know the field says nothing */
+		http_add_header(r, "Moe-Resumed", "1");
 	submit(j);
 }

@@ -297,6 +297,11 @@ at_prompt_chat(struct at_req *q, const struct at_req_ctx *cx,
 	json_t *vars, *messages, *gen;
 	int rc = -1;
 
+	if (q->resume.prompt.n > 0) {	/* as it was rendered then */
+		new_prompt(q)->id = q->resume.prompt;
+		memset(&q->resume.prompt, 0, sizeof(q->resume.prompt));
+		return 0;
+	}
 	if (cx->chat == NULL)
 		return at_bad_set(bad, 400, NULL, "the model '%s' has no chat "
 		    "template: use /v1/completions", cx->model);

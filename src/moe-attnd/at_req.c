@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "at_resume.h"
 #include "json.h"
 #include "mem.h"
 
@@ -381,12 +382,14 @@ parse(struct at_req *q, const struct at_req_ctx *cx, struct at_bad *bad)
 	take_fields(q, &f);
 	if (check_fields(q, &f, bad) != 0 || read_stop(q, bad) != 0 ||
 	    read_stop_ids(q, cx, bad) != 0 ||
-	    read_stream_options(q, bad) != 0)
+	    read_stream_options(q, bad) != 0 ||
+	    at_resume_parse(q, cx, bad) != 0)
 		return -1;
 	if ((q->chat ? at_prompt_chat(q, cx, bad) :
 	    at_prompt_text(q, cx, f.add_special, bad)) != 0)
 		return -1;
-	return check_lengths(q, cx, bad);
+	return check_lengths(q, cx, bad) != 0 ? -1 :
+	    at_resume_check(q, cx, bad);
 }
 
 int
@@ -414,6 +417,7 @@ at_req_free(struct at_req *q)
 		mem_free(q->prompt.p[i].text);
 	}
 	VEC_FREE(&q->prompt);
+	at_resume_free(&q->resume);
 	json_decref(q->body);
 	q->body = NULL;
 }

@@ -40,6 +40,16 @@ struct at_prompt {
 	char *text;		/* as given; NULL when it came as ids */
 };
 
+/* What a choice has from before; see at_resume.h. */
+struct at_resumed {
+	struct token_ids id;
+	bool finished;
+};
+struct at_resume {
+	struct token_ids prompt;	/* of chat; empty: render it */
+	VEC(struct at_resumed) choice;
+};
+
 struct at_req {
 	json_t *body;		/* owned: stop strings point into it */
 	bool chat;
@@ -54,6 +64,8 @@ struct at_req {
 	int64_t n_top;		/* alternatives; -1: no logprobs */
 	bool ignore_eos, include_stop, keep_special, echo, return_ids;
 	bool stream, usage;	/* usage: a chunk with it ends the stream */
+	bool resumed;		/* resume holds what went before */
+	struct at_resume resume;
 };
 
 /* 0, and q is the caller's to at_req_free; -1 with bad filled. */

@@ -10,6 +10,7 @@
 
 #include "../../src/moe-attnd/at_prompt.c"
 #include "../../src/moe-attnd/at_req.c"
+#include "../../src/moe-attnd/at_resume.c"
 
 #define CTX	2048
 

@@ -15,6 +15,7 @@
 #include "../../src/moe-attnd/at_prom.c"
 #include "../../src/moe-attnd/at_prompt.c"
 #include "../../src/moe-attnd/at_req.c"
+#include "../../src/moe-attnd/at_resume.c"
 #include "../../src/moe-attnd/at_text.c"
 #include "raw_client.h"
 #include "scratch.h"
