@@ -16,7 +16,7 @@
 #include "zbuf.h"
 
 #define DEFAULT_PAIRS		1024
-#define DEFAULT_BEAT_NS		100000000ull
+#define DEFAULT_BEAT_NS		250000000ull
 #define DEFAULT_HELLO_NS	5000000000ull
 
 /* ---- transports ------------------------------------------------------------------- */

@@ -52,7 +52,7 @@ struct link_opt {
 	 * depth 0: control only. */
 	uint32_t slot_bytes, depth;	/* a multiple of SLOT_ALIGN; 1..64 */
 	uint32_t max_pair;	/* server: more are refused; 0 = 1024 */
-	uint64_t heartbeat_ns;	/* interval; 0 = 100 ms; silence of 5 = death */
+	uint64_t heartbeat_ns;	/* interval; 0 = 250 ms; silence of 5 = death */
 	uint64_t hello_ns;	/* limit on connecting + HELLO; 0 = 5 s */
 	int spin_cores;		/* cores that may be spun on; 0 = find out */
 };

@@ -15,7 +15,7 @@
 #include "plan.h"
 
 #define CTX_DEFAULT	32768
-#define REPORT_NS	1000000000u
+#define REPORT_NS	2000000000u
 
 /* ---- reading and checking ---- */
 

@@ -15,7 +15,7 @@
 #include "num.h"
 #include "policy.h"
 
-#define REPORT_EVERY_NS	1000000000ull
+#define REPORT_EVERY_NS	2000000000ull
 
 static const char *
 state_name(const struct ex *ex)

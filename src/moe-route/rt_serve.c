@@ -265,7 +265,9 @@ open_state(struct serve *s, struct err *err)
 static int
 open_port(struct serve *s, struct err *err)
 {
-	struct link_opt lo = { .max_pair = 8192 };
+	/* No row waits for a router: it need not know of a hang at once, and an
+	 * idle cluster sleeps. */
+	struct link_opt lo = { .max_pair = 8192, .heartbeat_ns = 1000000000 };
 
 	lo.me.role = LINK_ROUTE;
 	lo.me.mixed = true;
