@@ -86,7 +86,7 @@ test_refused(void)
 static struct map *
 plan(int layers, int experts, int servers, int replicas)
 {
-	static char name[64][8];
+	static char name[64][16];
 	static const char *list[64];
 	struct plan_opt o = { 1, layers, NULL, experts, replicas, servers,
 	    list, list };
