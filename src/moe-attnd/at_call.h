@@ -11,7 +11,6 @@
 /* One request to one server: some routes of one flight. */
 struct at_call {
 	struct at_flight *flight;
-	struct at_server *server;
 	uint32_t n, cap;
 	uint32_t *route;	/* indices into the flight's routes, ascending */
 	bool replay;
@@ -22,7 +21,7 @@ struct at_call {
 struct at_server {
 	struct at_disp *d;
 	int index;		/* in the map */
-	char *name;
+	char *name, *addr;
 	struct link_pair *pair;
 	bool up, draining;
 	char last_why[256];	/* it went down: as logged */
@@ -41,7 +40,8 @@ struct at_disp {
 	int k;			/* top_k */
 	size_t row_bytes;
 	int client;		/* local: our number in the engine */
-	struct at_server *server;
+	struct map *map;	/* NULL: local */
+	struct at_server **server;	/* [n_server], by index in the map */
 	int n_server, turn;
 	struct at_call *spare;
 	struct at_flight *stalled;	/* flights with homeless routes */
@@ -55,8 +55,10 @@ struct at_disp {
 };
 
 /* ---- at_server.c ---- */
-int	at_server_open(struct at_server *s, struct at_disp *d, int index,
+/* Dial server number `index` of the map. */
+int	at_server_open(struct at_server **out, struct at_disp *d, int index,
 	    struct err *err);
+/* Its calls, sent or not, go to others. */
 void	at_server_close(struct at_server *s);
 /* May rows of this expert be sent to s now? */
 bool	at_server_has(const struct at_server *s, int layer, int expert);
@@ -71,6 +73,13 @@ void	at_server_check(struct at_server *s, uint64_t now_ns);
 /* Earliest deadline of its calls; UINT64_MAX. */
 uint64_t at_server_due(const struct at_server *s);
 void	at_server_event(struct at_server *s, const struct link_event *ev);
+
+/* ---- at_map.c ---- */
+/* Something on a pair that is no expert server's: the router's. */
+void	at_map_event(struct at_disp *d, const struct link_event *ev);
+/* Go by this map from now on: keep, dial and leave servers as it says.  -1:
+ * ERR_DATA, nothing changed (another model's map). */
+int	at_map_use(struct at_disp *d, struct map *map, struct err *err);
 
 /* ---- at_disp.c ---- */
 /* The routes of a call could not be answered by its server: find others a

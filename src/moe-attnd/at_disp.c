@@ -38,6 +38,8 @@ at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
 
 	BUG_ON((o->map == NULL) == (o->xeng == NULL));
 	d->o = *o;
+	if (o->map != NULL)
+		d->map = map_ref(o->map);
 	d->k = o->cfg->top_k;
 	d->row_bytes = kern_dtype_bytes(o->act, (size_t)o->cfg->hidden);
 	d->to = mem_calloc((size_t)o->cfg->n_expert, sizeof(*d->to));
@@ -48,11 +50,11 @@ at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
 		d->client = xeng_client_up(o->xeng);
 	d->server = mem_calloc((size_t)n, sizeof(*d->server));
 	for (i = 0; i < n; i++) {
-		d->n_server = i + 1;
 		if (at_server_open(&d->server[i], d, i, err) != 0) {
 			at_disp_close(d);
 			return -1;
 		}
+		d->n_server = i + 1;
 	}
 	*out = d;
 	return 0;
@@ -69,7 +71,7 @@ at_disp_close(struct at_disp *d)
 	if (d->o.xeng != NULL)
 		xeng_client_down(d->o.xeng, d->client);
 	for (i = 0; i < d->n_server; i++)
-		at_server_close(&d->server[i]);
+		at_server_close(d->server[i]);
 	while ((c = d->spare) != NULL) {
 		d->spare = c->next;
 		mem_free(c->route);
@@ -79,6 +81,7 @@ at_disp_close(struct at_disp *d)
 	mem_free(d->to);
 	mem_free(d->rows);
 	mem_free(d->pick);
+	map_unref(d->map);
 	mem_free(d);
 }
 
@@ -141,21 +144,21 @@ static int
 choose(struct at_disp *d, int layer, int expert)
 {
 	const uint16_t *list;
-	int n = map_replicas(d->o.map, layer, expert, &list), best = -1, i, s;
+	int n = map_replicas(d->map, layer, expert, &list), best = -1, i, s;
 
 	for (i = 0; i < n; i++) {
 		s = list[(i + d->turn) % n];
-		if (at_server_has(&d->server[s], layer, expert) &&
-		    (best < 0 || d->server[s].load < d->server[best].load))
+		if (at_server_has(d->server[s], layer, expert) &&
+		    (best < 0 || d->server[s]->load < d->server[best]->load))
 			best = s;
 	}
 	if (best >= 0)
 		return best;
 	/* The map may be behind: ask whoever says that it has the expert. */
 	for (s = 0; s < d->n_server; s++)
-		if (d->server[s].knows_hold &&
-		    at_server_has(&d->server[s], layer, expert) &&
-		    (best < 0 || d->server[s].load < d->server[best].load))
+		if (d->server[s]->knows_hold &&
+		    at_server_has(d->server[s], layer, expert) &&
+		    (best < 0 || d->server[s]->load < d->server[best]->load))
 			best = s;
 	return best;
 }
@@ -189,7 +192,7 @@ assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
 	int i, e, s;
 
 	for (s = 0; s < d->n_server; s++)
-		d->server[s].load = 0;
+		d->server[s]->load = 0;
 	memset(d->rows, 0, (size_t)d->o.cfg->n_expert * sizeof(*d->rows));
 	for (i = 0; i < n; i++)
 		d->rows[f->id[route[i]]]++;
@@ -199,19 +202,19 @@ assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
 			continue;
 		d->to[e] = s = choose(d, f->layer, e);
 		if (s >= 0)
-			d->server[s].load += EXPERT_COST + d->rows[e];
+			d->server[s]->load += EXPERT_COST + d->rows[e];
 	}
 	for (i = 0; i < n; i++) {
 		s = d->to[f->id[route[i]]];
 		if (s >= 0)
-			at_server_add(&d->server[s], f, route[i], replay);
+			at_server_add(d->server[s], f, route[i], replay);
 		else
 			stall(d, f, route[i]);
 	}
 	for (i = 0; i < d->n_server; i++) {
 		s = (i + d->turn) % d->n_server;	/* no two clients in step */
-		at_server_flush(&d->server[s]);
-		at_server_pump(&d->server[s]);
+		at_server_flush(d->server[s]);
+		at_server_pump(d->server[s]);
 	}
 }
 
@@ -374,9 +377,11 @@ at_disp_poll(struct at_disp *d, uint64_t now_ns)
 		any = true;
 		if (s != NULL)
 			at_server_event(s, &ev);
+		else		/* the router's pair */
+			at_map_event(d, &ev);
 	}
 	for (i = 0; i < d->n_server; i++)
-		at_server_check(&d->server[i], now_ns);
+		at_server_check(d->server[i], now_ns);
 	if (d->stalled != NULL && now_ns >= d->retry_ns) {
 		retry(d, now_ns);
 		any = true;
@@ -395,7 +400,7 @@ at_disp_wait(struct at_disp *d, uint64_t until_ns)
 	if (d->stalled != NULL && d->retry_ns < until_ns)
 		until_ns = d->retry_ns;
 	for (i = 0; i < d->n_server; i++) {
-		due = at_server_due(&d->server[i]);
+		due = at_server_due(d->server[i]);
 		if (due < until_ns)
 			until_ns = due;
 	}
@@ -432,5 +437,5 @@ at_disp_stat(const struct at_disp *d, struct at_disp_stat *out)
 	*out = d->stat;
 	out->up = out->down = 0;
 	for (i = 0; i < d->n_server; i++)
-		*(d->server[i].up ? &out->up : &out->down) += 1;
+		*(d->server[i]->up ? &out->up : &out->down) += 1;
 }

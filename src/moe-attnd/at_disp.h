@@ -31,7 +31,8 @@ struct at_disp_opt {
 	const struct model_cfg *cfg;
 	enum kern_dtype act;
 	struct link_port *port;	/* always there: it is what the engine waits on */
-	const struct map *map;	/* whose servers are dialled; NULL: local */
+	struct map *map;	/* whose servers are dialled (a reference is
+				 * taken); NULL: local */
 	struct xeng *xeng;	/* local: not NULL */
 	uint64_t deadline_ns;	/* a call's time beyond what the server usually takes */
 	uint64_t stall_ns;	/* longest wait for any server that has an expert */

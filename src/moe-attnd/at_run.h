@@ -24,7 +24,7 @@ struct at_engine_opt {
 	int n_group, max_seq, max_queue, step_rows, chunk_tok;
 	/* dispatch, see at_disp.h; at_engine_open takes over none of these */
 	struct link_port *port;
-	const struct map *map;
+	struct map *map;
 	struct xeng *xeng;
 	uint64_t deadline_ns, stall_ns;
 };

@@ -15,19 +15,26 @@
 #define FIRST_CALL_NS	5e9
 
 int
-at_server_open(struct at_server *s, struct at_disp *d, int index,
+at_server_open(struct at_server **out, struct at_disp *d, int index,
     struct err *err)
 {
+	struct at_server *s = mem_zalloc(sizeof(*s));
 	const struct model_cfg *c = d->o.cfg;
 
-	memset(s, 0, sizeof(*s));
 	s->d = d;
 	s->index = index;
-	s->name = mem_strdup(map_server_name(d->o.map, index));
+	s->name = mem_strdup(map_server_name(d->map, index));
+	s->addr = mem_strdup(map_server_addr(d->map, index));
 	s->queue_tail = &s->queue;
 	hold_init(&s->hold, (uint32_t)c->n_layer, (uint32_t)c->n_expert);
-	s->pair = link_dial(d->o.port, map_server_addr(d->o.map, index), s, err);
-	return s->pair != NULL ? 0 : err_ctx(err, "server %s", s->name);
+	s->pair = link_dial(d->o.port, s->addr, s, err);
+	if (s->pair == NULL) {
+		err_ctx(err, "server %s", s->name);
+		at_server_close(s);
+		return -1;
+	}
+	*out = s;
+	return 0;
 }
 
 void
@@ -39,14 +46,16 @@ at_server_close(struct at_server *s)
 		link_undial(s->pair);
 	while ((c = s->queue) != NULL) {
 		s->queue = c->next;
-		at_call_free(s->d, c);
+		at_disp_again(s->d, c);
 	}
 	while ((c = s->out) != NULL) {
 		s->out = c->next;
-		at_call_free(s->d, c);
+		at_disp_again(s->d, c);
 	}
 	hold_free(&s->hold);
 	mem_free(s->name);
+	mem_free(s->addr);
+	mem_free(s);
 }
 
 bool
@@ -56,7 +65,7 @@ at_server_has(const struct at_server *s, int layer, int expert)
 		return false;
 	if (s->knows_hold)
 		return hold_has(&s->hold, (uint32_t)layer, (uint32_t)expert);
-	return map_holds(s->d->o.map, s->index, layer, expert);
+	return map_holds(s->d->map, s->index, layer, expert);
 }
 
 /* ---- filling and sending calls ---- */
@@ -71,7 +80,6 @@ at_server_add(struct at_server *s, struct at_flight *f, uint32_t route,
 	if (c == NULL) {
 		c = s->open = at_call_new(s->d);
 		c->flight = f;
-		c->server = s;
 		c->replay = replay;
 	}
 	cap = c->cap;
@@ -145,7 +153,7 @@ send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
 	h.n_row = (uint16_t)fill(d, c, mem);
 	h.row_bytes = (uint32_t)d->row_bytes;
 	h.bytes = slot_body_bytes(h.n_route, h.n_row, h.row_bytes);
-	h.map_version = map_version(d->o.map);
+	h.map_version = map_version(d->map);
 	c->sent_ns = clock_ns();
 	c->deadline_ns = c->sent_ns + allowance_ns(s);
 	h.budget_us = (uint32_t)fmin(4e9,
@@ -304,7 +312,7 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 static void
 unhold(struct at_server *s, const struct at_call *c)
 {
-	const struct map *map = s->d->o.map;
+	const struct map *map = s->d->map;
 	uint32_t i, e, layer = (uint32_t)c->flight->layer;
 	int l, x;
 

@@ -13,6 +13,7 @@
 #include "tap.h"
 
 #include "../../src/moe-attnd/at_disp.c"
+#include "../../src/moe-attnd/at_map.c"
 #include "../../src/moe-attnd/at_server.c"
 
 #define H	8
@@ -20,6 +21,7 @@
 #define LAYERS	2
 #define EXPERTS	6
 #define SERVERS	3
+#define MAX_PAIR	8
 #define DEPTH	2
 #define SLOT	4096
 #define ROWS	40
@@ -52,7 +54,7 @@ struct link_pair {
 	char answer[SLOT];
 };
 
-static struct link_pair pair[SERVERS];
+static struct link_pair pair[MAX_PAIR];
 static int n_pair, n_broken;
 
 struct link_pair *
@@ -281,16 +283,14 @@ open_disp(uint64_t stall_ns)
 	BUG_ON(plan_even(&po, &map, &err) != 0);
 	o.map = map;
 	BUG_ON(at_disp_open(&d, &o, &err) != 0);
+	map_unref(map);		/* d holds its own */
 	return d;
 }
 
 static void
 close_disp(struct at_disp *d)
 {
-	struct map *map = (struct map *)(uintptr_t)d->o.map;
-
 	at_disp_close(d);
-	map_unref(map);
 }
 
 /* Time goes on, and whatever was broken is noticed. */
@@ -507,9 +507,72 @@ test_nobody(void)
 	close_disp(d);
 }
 
+/* The router's map, version 2, over these servers. */
+static void
+push_map(struct at_disp *d, uint32_t version, int n, const char *const *name)
+{
+	const struct plan_opt po = { version, LAYERS, NULL, EXPERTS, 2, n,
+	    name, name };
+	struct err err = ERR_INIT;
+	struct link_event ev = { 0 };
+	struct map *map;
+	char *text;
+	size_t len;
+	FILE *fp = open_memstream(&text, &len);
+
+	BUG_ON(plan_even(&po, &map, &err) != 0);
+	BUG_ON(map_write(map, fp, false, &err) != 0);
+	fclose(fp);
+	map_unref(map);
+	ev.what = LINK_MSG;
+	ev.type = LINK_MSG_MAP;
+	ev.data = text;
+	ev.n = len;
+	at_map_event(d, &ev);
+	free(text);
+}
+
+static void
+test_map(void)
+{
+	static const char *const more[] = { "a", "c", "x", "y" };
+	struct at_disp *d = open_disp(1000000000000);
+	static struct batch b;
+	struct rng r = { 13, 0 };
+	int s, i;
+
+	for (s = 0; s < SERVERS; s++)
+		event(s, LINK_UP);
+	do {
+		fill_batch(&b, d, &r);
+	} while (b.f.n_row < 20);
+	at_disp_send(d, &b.f);
+	push_map(d, 1, 4, more);
+	EQ_INT(n_pair, 3, "a map that is not newer changes nothing");
+	push_map(d, 2, 4, more);
+	EQ_INT(n_pair, 5, "two servers of the new map are dialled");
+	OK(pair[0].dialled && !pair[1].dialled && pair[2].dialled,
+	    "those that stay keep their pair, the other one is left");
+	EQ_INT(map_version(d->map), 2, "the version is the new map's");
+	pair[1].up = false;
+	event(3, LINK_UP);
+	event(4, LINK_UP);
+	for (i = 0; i < 20 && b.f.left > 0; i++) {
+		tick(d, 30000000);
+		for (s = 0; s < n_pair; s++)
+			if (s != 1 && pair[s].slot[i % DEPTH].sent)
+				answer_slot(s, i % DEPTH, SLOT_OK, false);
+	}
+	OK(b.f.left == 0 && batch_right(&b),
+	    "rows that were under way are answered, by the new servers too");
+	at_flight_free(&b.f);
+	close_disp(d);
+}
+
 int
 main(void)
 {
+	test_map();
 	test_plain();
 	test_mishaps();
 	test_deadline();
