@@ -24,6 +24,21 @@ cli_version(void)
 	return MOE_VERSION MOE_FEATURES;
 }
 
+/* What the last cli_parse found on the command line: start-up is one thread. */
+static const void *given[MAX_OPT];
+static int n_given;
+
+bool
+cli_given(const void *dst)
+{
+	int i;
+
+	for (i = 0; i < n_given; i++)
+		if (given[i] == dst)
+			return true;
+	return false;
+}
+
 static bool
 takes_arg(const struct cli_opt *o)
 {
@@ -218,6 +233,7 @@ cli_parse(const struct cli *c, int argc, char **argv, struct err *err)
 	int got, n;
 
 	tables(c, letters, lopt, &n);
+	n_given = 0;
 	if (from_env(c, err) != 0)
 		return -1;
 	optind = 0;		/* start anew: verbs parse their own argv */
@@ -243,6 +259,8 @@ cli_parse(const struct cli *c, int argc, char **argv, struct err *err)
 		snprintf(where, sizeof(where), "--%s", o->name);
 		if (set_or_say(o, optarg, where, err) != 0)
 			return -1;
+		if (!cli_given(o->dst))
+			given[n_given++] = o->dst;
 	}
 	return optind;
 }

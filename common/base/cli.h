@@ -59,6 +59,10 @@ struct cli {
  */
 int	cli_parse(const struct cli *c, int argc, char **argv, struct err *err);
 
+/* After cli_parse: did the command line itself (not the environment) set the
+ * option whose dst this is?  Of the last call only. */
+bool	cli_given(const void *dst);
+
 /* One verb of a program: its name, a line of help, and its main. */
 struct cli_verb {
 	const char *name;

@@ -191,6 +191,9 @@ main(int argc, char **argv)
 
 	if (n >= 0 && n < argc)
 		n = err_set(&err, ERR_USAGE, "what is '%s'?", argv[n]);
+	/* A cluster named by the environment is a default only. */
+	if (a.local && !cli_given(&a.cluster_file))
+		a.cluster_file = NULL;
 	if (n < 0 || check_options(&a, &err) != 0)
 		return cli_fail("moe-attnd", &err);
 	log_init("moe-attnd", a.name, LOG_INFO + a.verbose - a.quiet < 0 ?
