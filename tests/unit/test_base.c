@@ -126,7 +126,7 @@ test_cli(void)
 
 	EQ_INT(cli_parse(&c, 12, ok, &e), 11, "index of the operand");
 	OK(flag && n == 5 && mem == 2048 && pick == 1 && list.n == 2, "values");
-	OK(cli_given(&n) && cli_given(&list) && !cli_given(&n + 1), "given");
+	OK(cli_given(&n) && cli_given(&list) && !cli_given(&e), "given");
 	OK(cli_parse(&c, 3, bad, &e) == -1 && e.code == 64, "range");
 	EQ_STR(e.text, "--num: '77' is not a number from 1 to 9", "its text");
 	OK(cli_parse(&c, 2, unknown, &e) == -1 && e.code == 64, "unknown");
