@@ -1,6 +1,7 @@
 /* link_hello.c - F3.  May these two talk to each other?  No state. */
 #include <string.h>
 
+#include "kern.h"
 #include "link_port.h"
 
 _Static_assert(LINK_NAME == MSG_NAME && LINK_VARIANT == MSG_NAME,
@@ -72,6 +73,18 @@ same_variant(const struct link_hello *a, const struct link_hello *b,
 	    b->name, b->variant);
 }
 
+static int
+same_act(const struct link_hello *a, const struct link_hello *b,
+    struct err *err)
+{
+	if (a->act == b->act || (is_loose(a) && a->act == 0) ||
+	    (is_loose(b) && b->act == 0))
+		return 0;
+	return err_set(err, ERR_DATA, "activation dtype: '%s' has %s, '%s' has "
+	    "%s", a->name, kern_dtype_name((enum kern_dtype)a->act), b->name,
+	    kern_dtype_name((enum kern_dtype)b->act));
+}
+
 int
 link_hello_match(const struct link_hello *me, const struct link_hello *peer,
     struct err *err)
@@ -86,7 +99,7 @@ link_hello_match(const struct link_hello *me, const struct link_hello *peer,
 	    same(me, peer, "experts", me->n_expert, peer->n_expert,
 	    err) != 0 ||
 	    same(me, peer, "top-k", me->top_k, peer->top_k, err) != 0 ||
-	    same(me, peer, "activation dtype", me->act, peer->act, err) != 0)
+	    same_act(me, peer, err) != 0)
 		return -1;
 	return same_variant(me, peer, err);
 }
