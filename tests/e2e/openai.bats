@@ -13,6 +13,6 @@ teardown() { reap; }
 		lack openai "$python has no package openai"
 	start_experts models/tales shm 3 2
 	start_front f -m models/tales -f "$RUN/cluster.conf"
-	"$python" tests/e2e/openai.py "$URL" >"$RUN/log"
+	"$python" tests/e2e/client.py "$URL" >"$RUN/log"
 	[ "$(grep -c ^ok "$RUN/log")" -eq 5 ]
 }
