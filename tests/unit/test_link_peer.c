@@ -340,7 +340,7 @@ test_hello(const char *tp)
 	expect_refusal(tp, s->addr, &f, "has 2", "has 5");
 	f = base;
 	f.me.act = 3;
-	expect_refusal(tp, s->addr, &f, "has 1", "has 3");
+	expect_refusal(tp, s->addr, &f, "has f32", "has bf16");
 	f = base;
 	snprintf(f.me.variant, sizeof(f.me.variant), "cpu-y");
 	f.me.mixed = true;
