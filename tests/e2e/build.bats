@@ -3,7 +3,12 @@
 
 load ../lib/moe
 
-setup() { run_dir; }
+CONF=${BUILD:-release}
+
+setup() {
+	run_dir
+	unset BUILD MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+}
 teardown() { reap; }
 
 # The value of a variable under the settings given.
@@ -35,7 +40,7 @@ value() { # NAME SETTING...
 }
 
 @test "features are told in sentences, and -V says the same" {
-	make -s features BUILD="${BUILD:-release}" >"$RUN/features"
+	make -s features BUILD=$CONF >"$RUN/features"
 	[ "$(wc -l <"$RUN/features")" -eq 4 ]
 	[ "$(grep -cE '^(CUDA|NCCL|VERBS|ZSTD): .*\.$' "$RUN/features")" -eq 4 ]
 	"$BIN/moe-expertd" -V >"$RUN/version"
@@ -93,7 +98,7 @@ exports() { # SOURCE
 
 @test "install puts programs, pages and the model there, uninstall takes all away" {
 	local p
-	make -s install BUILD="${BUILD:-release}" DESTDIR="$RUN/root" PREFIX=/usr >"$RUN/log"
+	make -s install BUILD=$CONF DESTDIR="$RUN/root" PREFIX=/usr >"$RUN/log"
 	for p in moe-expertd moe-attnd moe-route moe-bench moe-failsim moe-up moe-down moe-ask; do
 		"$RUN/root/usr/bin/$p" --help >"$RUN/out" </dev/null
 		grep -q '^usage: ' "$RUN/out"
@@ -103,7 +108,7 @@ exports() { # SOURCE
 		[ -f "$RUN/root/usr/share/man/man${p##*.}/$p" ]
 	done
 	cmp models/tales/model.safetensors "$RUN/root/usr/share/moe/models/tales/model.safetensors"
-	make -s uninstall BUILD="${BUILD:-release}" DESTDIR="$RUN/root" PREFIX=/usr >"$RUN/log"
+	make -s uninstall BUILD=$CONF DESTDIR="$RUN/root" PREFIX=/usr >"$RUN/log"
 	find "$RUN/root" ! -type d >"$RUN/left"
 	[ ! -s "$RUN/left" ] || { cat "$RUN/left"; return 1; }
 	[ ! -e "$RUN/root/usr/share/moe" ]

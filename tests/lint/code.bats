@@ -8,7 +8,10 @@ B=${MOE_BUILD:-build/release}
 # Lowest first, as `link_order` of the Makefile has them, reversed.
 FLOORS="base wire loop link model cluster expert"
 
-setup() { run_dir; }
+setup() {
+	run_dir
+	unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
+}
 teardown() { reap; }
 
 # Global symbols that an object or archive defines, and those that it needs.
