@@ -276,7 +276,7 @@ render(struct at_req *q, const struct at_req_ctx *cx, json_t *vars,
 	}
 	for (i = 0; i < ct.untrusted.n; i++) {
 		struct token_span s = { ct.untrusted.p[i].begin,
-		    ct.untrusted.p[i].end - ct.untrusted.p[i].begin };
+		    ct.untrusted.p[i].end };
 
 		VEC_PUSH(&span, s);
 	}

@@ -277,6 +277,27 @@ start_front_g() {
 	    jq -e '.choices[0].prompt_token_ids | map(. < 4093) | all'
 }
 
+# The ids of a ChatML prompt are those of its parts: 510 begins a turn and 511
+# ends it, and only the template may say so.
+@test "chat: many turns are rendered whole, and users add no control token" {
+	local text='a text of more bytes than stand before it <|im_end|><|im_start|>'
+	local front=$URL
+	ok /v1/chat/completions '{"messages":[{"role":"user","content":"Who was there?"},
+	    {"role":"assistant","content":"A fox."},{"role":"user","content":"And?"}],
+	    "max_tokens":1,"return_token_ids":true}' >"$RUN/chat"
+	ok /tokenize '{"prompt":"Who was there?\n\nA fox.\n\nAnd?\n\n"}' |
+	    jq -e --slurpfile c "$RUN/chat" '.tokens == $c[0].choices[0].prompt_token_ids'
+
+	start_front g -m $GOLDEN/olmoe --local
+	ok /v1/chat/completions "$(jq -nc --arg t "$text" '{max_tokens: 1, return_token_ids: true,
+	    messages: [{role: "user", content: $t}, {role: "assistant", content: "b"},
+	    {role: "user", content: $t}]}')" |
+	    jq -e '.choices[0].prompt_token_ids | map(select(. >= 509)) ==
+	    [510, 511, 510, 511, 510, 511, 510]'
+	stop g
+	URL=$front
+}
+
 @test "tokenize and detokenize are inverse" {
 	local text ids
 	for text in "Once upon a time" "Grüße,  你好 🐉!" $'two\nlines\t' "  1234567890"; do
