@@ -8,12 +8,15 @@
 #include <sys/random.h>
 
 #include "at_job.h"
+#include "clock.h"
 #include "http.h"
 #include "mem.h"
 
 #define MAX_KEY_FILE	(1u << 20)
 #define MAX_CHOICE	128
 #define STOP_POLLS	100	/* of 0.1 s */
+#define FLUSH_NS	500000000ull	/* for last words to clients */
+#define FLUSH_STEP_NS	10000000ull
 
 /* ---- small replies ---------------------------------------------------------------- */
 
@@ -405,6 +408,23 @@ at_api_drain(struct at_api *a, loop_fn *done, void *arg)
 		loop_timer_in(a->idle, 0);
 }
 
+/* Requests that are still open end with an error, not with a hang-up. */
+static void
+cut_jobs(struct at_api *a)
+{
+	uint64_t end = clock_ns() + FLUSH_NS;
+	struct at_job *j, *next;
+
+	a->draining = true;
+	http_drain(a->http);
+	for (j = a->job; j != NULL; j = next) {
+		next = j->next;
+		at_job_cut(j);
+	}
+	while (http_n_conn(a->http) > 0 && clock_ns() < end)
+		loop_once(a->o.loop, FLUSH_STEP_NS);
+}
+
 void
 at_api_stop(struct at_api *a)
 {
@@ -414,6 +434,8 @@ at_api_stop(struct at_api *a)
 	if (a == NULL)
 		return;
 	a->on_drained = NULL;
+	if (a->n_job > 0)
+		cut_jobs(a);
 	loop_unwatch(a->watch);
 	http_stop(a->http);	/* ends every reply, so every job is cancelled */
 	p.fd = at_out_fd(a->o.engine);

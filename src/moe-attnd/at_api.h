@@ -65,8 +65,9 @@ void	at_api_drain(struct at_api *a, loop_fn *done, void *arg);
 /* Requests being worked on. */
 int	at_api_running(const struct at_api *a);
 
-/* Cut all requests, wait for the engine to give their sequences back (the
- * engine must still run), close.  NULL is fine. */
+/* Cut all requests (a stream with an error event, others with 503), give the
+ * clients half a second to take that, wait for the engine to give their
+ * sequences back (it must still run), close.  NULL is fine. */
 void	at_api_stop(struct at_api *a);
 
 #endif

@@ -172,6 +172,13 @@ fail_job(struct at_job *j, int status, const char *text)
 	end_job(j);
 }
 
+void
+at_job_cut(struct at_job *j)
+{
+	if (!j->ended)
+		fail_job(j, 503, "the server is shutting down");
+}
+
 /* ---- outputs of the engine ------------------------------------------------------ */
 
 static void

@@ -80,6 +80,9 @@ struct at_api {
 void	at_job_start(struct at_api *a, struct http_req *r, bool chat);
 /* An output of a sequence whose user is a struct at_choice. */
 void	at_job_output(const struct at_out *out);
+/* It cannot go on, as the server leaves: its client is told so.  The job may be
+ * gone afterwards. */
+void	at_job_cut(struct at_job *j);
 /* The reply of bad. */
 void	at_job_refuse(struct at_api *a, struct http_req *r,
 	    const struct at_bad *bad);

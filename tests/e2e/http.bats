@@ -537,6 +537,27 @@ full() { [ $(($(metric vllm:num_requests_running) + $(metric vllm:num_requests_w
 	wait "$(pid_of g)"
 	rm "$RUN/g.pid"
 }
+
+@test "a second TERM: what runs is told that it cannot go on, exit 75" {
+	local rc=0
+	start_front_g
+	curl -sN "$G/v1/completions" -d "{$ONCE,\"max_tokens\":1000,\"ignore_eos\":true,\"stream\":true}" >"$RUN/cut.s" &
+	local stream=$!
+	curl -s -w '\n%{http_code}\n' "$G/v1/completions" -d "{$ONCE,\"max_tokens\":1000,\"ignore_eos\":true}" >"$RUN/cut.n" &
+	local whole=$!
+	URL=$G retry 10 metric_is vllm:num_requests_running 2
+	kill -TERM "$(pid_of g)"
+	URL=$G retry 5 refused
+	kill -TERM "$(pid_of g)"
+	wait $stream
+	wait $whole
+	sed -n 's/^data: //p' "$RUN/cut.s" | tail -n 1 | jq -e '.error.code == 503'
+	[ "$(tail -n 1 "$RUN/cut.n")" = 503 ]
+	head -n 1 "$RUN/cut.n" | jq -e '.error.type == "ServiceUnavailableError"'
+	wait "$(pid_of g)" || rc=$?
+	[ "$rc" = 75 ]
+	rm "$RUN/g.pid"
+}
 refused() { post /v1/completions "{$ONCE,\"max_tokens\":1}"; [ "$code" = 503 ]; }
 
 @test "a request that takes its time to come is cut off after 30 s" {
