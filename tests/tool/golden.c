@@ -188,6 +188,17 @@ check(struct one *o)
 	return 0;
 }
 
+static void
+end(struct one *o, CURLM *multi)
+{
+	curl_multi_remove_handle(multi, o->curl);
+	curl_easy_cleanup(o->curl);
+	curl_slist_free_all(o->head);
+	json_decref(o->parsed);
+	str_free(&o->reply);
+	free(o->body);
+}
+
 static int
 options(int argc, char **argv)
 {
@@ -219,6 +230,7 @@ main(int argc, char **argv)
 	struct one *one;
 	CURLM *multi;
 	size_t n, i;
+	int rc = 0;
 
 	if (options(argc, argv) != 0) {
 		fprintf(stderr, "usage: golden [--all] [--force] [--seed N] "
@@ -243,12 +255,21 @@ main(int argc, char **argv)
 			run(multi);
 	}
 	run(multi);
+	for (i = 0; i < n && rc == 0; i++)
+		rc = check(&one[i]) != 0 ? ERR_TEMP : 0;
 	for (i = 0; i < n; i++)
-		if (check(&one[i]) != 0)
-			return ERR_TEMP;
+		end(&one[i], multi);
+	mem_free(one);
+	curl_multi_cleanup(multi);
+	curl_global_cleanup();
+	if (rc != 0) {
+		json_decref(file);
+		return rc;
+	}
 	printf("wrong=%zu worst=%.3g rms=%.6f hf_bf16_rms=%.6f hash=%016llx\n",
 	    g.wrong, g.worst, sqrt(g.sum2 / (double)(g.n ? g.n : 1)),
 	    json_number_value(json_object_get(file, "hf_bf16_rms")),
 	    (unsigned long long)g.hash);
+	json_decref(file);
 	return g.wrong != 0;
 }
