@@ -21,6 +21,7 @@ static const struct scheme {
 	{ "cuda:", ADDR_CUDA, true },
 	{ "nccl:", ADDR_NCCL, false },
 };
+#define FAULT		"fault:"
 #define N_SCHEME	(sizeof(schemes) / sizeof(schemes[0]))
 
 static const struct scheme *
@@ -93,40 +94,11 @@ parse_path(const char *text, const char *rest, struct addr *a, struct err *err)
 }
 
 static int
-parse_fault(const char *text, struct addr *a, struct err *err)
-{
-	const char *spec = text + strlen("fault:"), *inner;
-	struct addr in;
-
-	inner = strchr(spec, ':');
-	if (inner == NULL || inner == spec)
-		return err_set(err, ERR_USAGE, "%s: want fault:SPEC:ADDRESS",
-		    text);
-	if (scheme_of(inner + 1) == NULL)
-		return err_set(err, ERR_USAGE, "%s: no address after the "
-		    "fault's specification", text);
-	if (addr_parse(inner + 1, &in, err) != 0)
-		return -1;
-	a->kind = ADDR_FAULT;
-	return 0;
-}
-
-int
-addr_parse(const char *text, struct addr *a, struct err *err)
+parse_plain(const char *text, struct addr *a, struct err *err)
 {
 	const struct scheme *s = scheme_of(text);
 	const char *rest;
 
-	memset(a, 0, sizeof(*a));
-	if (strlen(text) >= ADDR_TEXT)
-		return err_set(err, ERR_USAGE, "%.40s...: longer than %d bytes",
-		    text, ADDR_TEXT - 1);
-	for (rest = text; *rest != '\0'; rest++)
-		if ((unsigned char)*rest < 0x20 || *rest == 0x7f)
-			return err_set(err, ERR_USAGE, "an address with "
-			    "control character %u", (unsigned char)*rest);
-	if (strncmp(text, "fault:", 6) == 0)
-		return parse_fault(text, a, err);
 	if (s == NULL)
 		return err_set(err, ERR_USAGE, "%s: not an address (shm:PATH, "
 		    "tcp:HOST:PORT)", text);
@@ -134,6 +106,42 @@ addr_parse(const char *text, struct addr *a, struct err *err)
 	rest = text + strlen(s->name);
 	return s->path ? parse_path(text, rest, a, err) :
 	    parse_host(text, rest, a, err);
+}
+
+static int
+parse_fault(const char *text, struct addr *a, struct err *err)
+{
+	const char *spec = text + strlen(FAULT), *inner;
+	struct link_fault_spec s;
+
+	inner = strchr(spec, ':');
+	if (inner == NULL || inner == spec)
+		return err_set(err, ERR_USAGE, "%s: want fault:SPEC:ADDRESS",
+		    text);
+	if (link_fault_spec_parse(spec, (size_t)(inner - spec), &s, err) != 0)
+		return err_ctx(err, "%s", text);
+	if (parse_plain(inner + 1, a, err) != 0)
+		return err_ctx(err, "%s", text);
+	a->faulty = true;
+	a->fault = s;
+	return 0;
+}
+
+int
+addr_parse(const char *text, struct addr *a, struct err *err)
+{
+	const char *c;
+
+	memset(a, 0, sizeof(*a));
+	if (strlen(text) >= ADDR_TEXT)
+		return err_set(err, ERR_USAGE, "%.40s...: longer than %d bytes",
+		    text, ADDR_TEXT - 1);
+	for (c = text; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			return err_set(err, ERR_USAGE, "an address with "
+			    "control character %u", (unsigned char)*c);
+	return strncmp(text, FAULT, strlen(FAULT)) == 0 ?
+	    parse_fault(text, a, err) : parse_plain(text, a, err);
 }
 
 static void
@@ -173,7 +181,7 @@ addr_resolve(struct addr *a, bool passive, struct err *err)
 void
 addr_text(const struct addr *a, char out[ADDR_TEXT])
 {
-	const char *name = "fault:";
+	const char *name = "";
 	char host[ADDR_HOST], port[8];
 	size_t i;
 

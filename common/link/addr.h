@@ -3,7 +3,7 @@
  *
  *     shm:/path/to.sock      cuda:/path/to.sock
  *     tcp:host:port          tcp:[v6-address]:port      rdma: and nccl: likewise
- *     fault:SPEC:ADDRESS     (ADDRESS is not itself a fault:)
+ *     fault:SPEC:ADDRESS     (link_fault.h; ADDRESS is not itself a fault:)
  */
 #ifndef MOE_ADDR_H
 #define MOE_ADDR_H
@@ -13,17 +13,20 @@
 #include <sys/socket.h>
 
 #include "err.h"
+#include "link_fault.h"
 
 #define ADDR_TEXT	200
 #define ADDR_HOST	(ADDR_TEXT - 16)	/* leaves room for what is around */
 #define ADDR_PATH	108	/* of sockaddr_un, with the NUL */
 
 enum addr_kind {
-	ADDR_SHM = 1, ADDR_TCP, ADDR_RDMA, ADDR_CUDA, ADDR_NCCL, ADDR_FAULT
+	ADDR_SHM = 1, ADDR_TCP, ADDR_RDMA, ADDR_CUDA, ADDR_NCCL
 };
 
 struct addr {
-	enum addr_kind kind;
+	enum addr_kind kind;	/* of a fault: what ADDRESS is, and so on */
+	bool faulty;
+	struct link_fault_spec fault;	/* when faulty */
 	char path[ADDR_PATH];	/* shm, cuda */
 	char host[ADDR_HOST];	/* tcp, rdma, nccl; without brackets */
 	uint16_t port;
@@ -36,7 +39,8 @@ int	addr_parse(const char *text, struct addr *a, struct err *err);
 /* Fill sa.  Numeric hosts and paths take no time, names what the resolver
  * takes.  -1: ERR_TEMP (no such host now). */
 int	addr_resolve(struct addr *a, bool passive, struct err *err);
-/* Back to text, from sa when it is filled (the true port). */
+/* Back to text, from sa when it is filled (the true port); without the fault
+ * around it. */
 void	addr_text(const struct addr *a, char out[ADDR_TEXT]);
 
 #endif

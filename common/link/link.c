@@ -27,7 +27,7 @@ link_tp_of(const struct addr *a, struct err *err)
 	static const struct link_tp *const table[] = {
 		[ADDR_SHM] = &link_shm_tp, [ADDR_TCP] = &link_tcp_tp,
 		[ADDR_RDMA] = &link_rdma_tp, [ADDR_CUDA] = &link_cuda_tp,
-		[ADDR_NCCL] = &link_nccl_tp, [ADDR_FAULT] = &link_fault_tp,
+		[ADDR_NCCL] = &link_nccl_tp,
 	};
 	const struct link_tp *tp = table[a->kind];
 
@@ -267,6 +267,7 @@ link_port_close(struct link_port *p)
 		p->pairs = pair->next;
 		if (pair->ring != NULL)
 			pair->ring->tp->close(pair->ring);
+		link_fault_free(pair->fault);
 		mem_free(pair);
 	}
 	free_port(p);
@@ -334,6 +335,8 @@ link_dial(struct link_port *p, const char *addr, void *user, struct err *err)
 		mem_free(pair);
 		return NULL;
 	}
+	if (pair->addr.faulty)
+		pair->fault = link_fault_new(&pair->addr.fault);
 	pair->port = p;
 	pair->user = user;
 	pair->dial = LINK_D_WAIT;
@@ -382,6 +385,7 @@ link_undial(struct link_pair *pair)
 		pair->ring->tp->close(pair->ring);
 	if (p->last != NULL && p->last->pair == pair)
 		p->last->pair = NULL;
+	link_fault_free(pair->fault);
 	mem_free(pair);
 }
 

@@ -55,6 +55,9 @@ struct link_opt {
 	uint64_t heartbeat_ns;	/* interval; 0 = 250 ms; silence of 5 = death */
 	uint64_t hello_ns;	/* limit on connecting + HELLO; 0 = 5 s */
 	int spin_cores;		/* cores that may be spun on; 0 = find out */
+	bool crc;		/* client: SLOT_CRC_BODY over every transport,
+				 * else over tcp: and fault: only; a server's
+				 * answer has it when its request had */
 };
 
 struct link_port;
@@ -66,6 +69,7 @@ int	link_port_open(struct link_port **out, const struct link_opt *opt,
 void	link_port_close(struct link_port *p);
 
 /* Accept on addr: "shm:/path/to.sock" or "tcp:host:port" (port 0: any).
+ * fault:SPEC:ADDR listens on ADDR: faults are the dialling side's.
  * Unlinks a stale socket of a dead server, never that of a live one
  * (ERR_TEMP).  *bound (LINK_ADDR bytes) gets the address with the true port.
  * May be called several times. */
@@ -207,6 +211,16 @@ struct link_counters {
 	uint64_t sleeps;	/* times link_wait went to sleep */
 };
 void	link_counters(struct link_port *p, struct link_counters *out);
+
+/* What a dialled fault: pair has suffered so far, over all its connections;
+ * zeros for any other pair. */
+struct link_faults {
+	uint64_t slots[2];	/* that went out (requests), came in (answers) */
+	uint64_t delayed, dropped, corrupted, reordered, duplicated;
+	uint64_t silenced;	/* slots lost to half-open */
+	uint64_t cut;		/* connections cut after N slots */
+};
+void	link_faults(const struct link_pair *pair, struct link_faults *out);
 
 /* 0 when this build and machine can do addr's transport; -1: ERR_UNAVAIL (not
  * in this build) or ERR_USAGE (not an address). */

@@ -34,6 +34,7 @@ link_conn_new(struct link_port *p, const struct link_tp *tp, int fd,
 	c->state = state;
 	c->heard_ns = now;
 	c->limit_ns = now + p->opt.hello_ns;
+	c->cut_ns = UINT64_MAX;
 	c->interval_ns = p->opt.heartbeat_ns;
 	snprintf(c->text, sizeof(c->text), "%s", text);
 	c->want_out = state == LINK_C_CONNECT || state == LINK_C_DATA;
@@ -83,6 +84,14 @@ link_conn_fail(struct link_conn *c, bool bad, const char *fmt, ...)
 	va_end(ap);
 	if (bad)
 		c->port->ctl_count.bad++;
+}
+
+/* Does a fault: let nothing through that way? */
+static bool
+silent(const struct link_conn *c, enum link_fault_way w)
+{
+	return c->state == LINK_C_UP && c->pair != NULL &&
+	    link_fault_silent(c->pair->fault, w, clock_ns());
 }
 
 /* ---- sending ---------------------------------------------------------------------- */
@@ -169,6 +178,8 @@ link_conn_send(struct link_conn *c, int type, uint32_t flags, const void *body,
 	struct frame f = { .type = (uint16_t)type, .flags = flags,
 	    .raw_length = raw_length };
 
+	if (silent(c, LINK_OUT))
+		return;
 	if (c->out.n - c->out_at > OUT_MAX) {
 		link_conn_fail(c, false, "the peer does not read: %zu bytes "
 		    "wait", c->out.n - c->out_at);
@@ -323,6 +334,8 @@ read_frames(struct link_conn *c)
 	for (i = 0; i < FRAMES_A_TURN && !c->dead; i++) {
 		if (read_frame(c) == 0)
 			return;
+		if (silent(c, LINK_IN))
+			continue;
 		c->heard_ns = clock_ns();
 		if (c->pair != NULL)
 			atomic_store_explicit(&c->pair->heard_ns, c->heard_ns,

@@ -196,7 +196,10 @@ check_conns(struct link_port *p, uint64_t now)
 		if (c->dead)
 			continue;
 		if (c->state == LINK_C_UP) {
-			if (now >= c->beat_ns)
+			if (now >= c->cut_ns)
+				link_conn_fail(c, false, "fault: cut at this "
+				    "age");
+			else if (now >= c->beat_ns)
 				beat(c, now);
 		} else if (now >= c->limit_ns) {
 			link_conn_fail(c, false, "no HELLO within %llu ms",
@@ -226,6 +229,8 @@ due_ms(const struct link_port *p)
 
 	for (c = p->conns; c != NULL; c = c->next) {
 		at = c->state == LINK_C_UP ? c->beat_ns : c->limit_ns;
+		if (c->cut_ns < at)
+			at = c->cut_ns;
 		if (at < first)
 			first = at;
 	}

@@ -80,3 +80,9 @@ link_counters(struct link_port *p, struct link_counters *out)
 	out->down = p->ctl_count.down;
 	pthread_mutex_unlock(&p->lock);
 }
+
+void
+link_faults(const struct link_pair *pair, struct link_faults *out)
+{
+	link_fault_count(pair->fault, out);
+}

@@ -54,6 +54,7 @@ struct link_pair {
 	struct addr addr;		/* constant */
 	char text[LINK_ADDR];		/* constant */
 	bool accepted;			/* constant */
+	struct link_fault *fault;	/* constant; NULL: none */
 
 	/* data thread */
 	void *user;
@@ -111,6 +112,7 @@ struct link_conn {		/* a control connection; or, for a moment, a
 	bool was_up, refused, say_bye;
 	char why[LINK_WHY];
 	uint64_t limit_ns;		/* until up: give up then */
+	uint64_t cut_ns;		/* a fault ends it then */
 	uint64_t heard_ns, beat_ns;	/* last arrival; next heartbeat due */
 	uint64_t interval_ns;		/* as agreed */
 

@@ -58,6 +58,7 @@ take_slot(struct link_port *p, struct link_pair *pair, int i,
 	    check_head(p, r, i, &ev->head, err) != 0)
 		return -1;
 	r->slot[i].kind = ev->head.kind;
+	r->slot[i].crc = (ev->head.flags & SLOT_CRC_BODY) != 0;
 	r->slot[i].req_id = ev->head.req_id;
 	ev->what = r->server ? LINK_REQ : LINK_ANS;
 	ev->pair = pair;
@@ -169,6 +170,8 @@ link_send(struct link_pair *pair, int slot, struct slot_head *head, void *user)
 	BUG_ON(s->state != LINK_S_HELD);
 	if (head->kind != SLOT_PING)
 		head->kind = SLOT_REQUEST;
+	if (r->tp->crc_body || pair->port->opt.crc)
+		head->flags |= SLOT_CRC_BODY;
 	s->seq = r->next++;
 	s->kind = head->kind == SLOT_PING ? SLOT_PING : SLOT_ANSWER;
 	s->req_id = head->req_id;
@@ -222,6 +225,10 @@ link_answer(struct link_pair *pair, int slot, struct slot_head *head)
 	BUG_ON(!r->server || s->state != LINK_S_GOT);
 	head->kind = s->kind == SLOT_PING ? SLOT_PING : SLOT_ANSWER;
 	head->n_route = 0;
+	/* Whoever had its request checked wants to check the answer. */
+	head->flags &= (uint16_t)~SLOT_CRC_BODY;
+	if (s->crc)
+		head->flags |= SLOT_CRC_BODY;
 	s->state = LINK_S_FREE;
 	pair->port->count.ans++;
 	commit(pair, slot, link_ring_ans(r, slot), head);

@@ -38,6 +38,29 @@ send_hello(struct link_conn *c, int type, struct msg_hello *m)
 	str_free(&body);
 }
 
+/* A dialled fault: pair gets the ring that does the harm. */
+static int
+add_fault(struct link_conn *c)
+{
+	struct link_fault *f = c->pair->fault;
+	struct err err = ERR_INIT;
+	struct link_ring *r;
+
+	c->cut_ns = UINT64_MAX;
+	if (f == NULL)
+		return 0;
+	c->cut_ns = link_fault_cut_ns(f, clock_ns());
+	if (c->ring == NULL)
+		return 0;
+	r = link_fault_wrap(f, c->ring, &err);
+	if (r == NULL) {
+		link_conn_fail(c, false, "%s", err.text);
+		return -1;
+	}
+	c->ring = r;
+	return 0;
+}
+
 /* The peer is as it should be: tell the program. */
 static void
 go_up(struct link_conn *c)
@@ -45,6 +68,8 @@ go_up(struct link_conn *c)
 	struct link_port *p = c->port;
 	struct link_note *n;
 
+	if (c->dialled && add_fault(c) != 0)
+		return;
 	if (c->pair == NULL) {
 		c->pair = mem_zalloc(sizeof(*c->pair));
 		c->pair->port = p;

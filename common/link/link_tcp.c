@@ -400,6 +400,7 @@ tcp_rouse(struct link_ring *r, bool readable)
 const struct link_tp link_tcp_tp = {
 	.name = "tcp",
 	.second = true,
+	.crc_body = true,
 	.listen = tcp_listen,
 	.unlisten = tcp_unlisten,
 	.tune = tcp_tune,

@@ -28,6 +28,7 @@ enum link_slot_state {
 struct link_slot {
 	uint8_t state;		/* enum link_slot_state */
 	uint8_t kind;		/* of the request in it */
+	bool crc;		/* server: that request has SLOT_CRC_BODY */
 	uint32_t got;		/* header + body bytes that arrived; 0: unknown */
 	uint64_t seq, req_id;
 	uint64_t seen;		/* shm: the last commit word looked at */
@@ -65,6 +66,8 @@ struct link_tp {
 	const char *absent;	/* the sentence, if this version cannot do it */
 	bool second;		/* rows travel on a connection of their own */
 	bool pass_fds;		/* WELCOME carries descriptors */
+	bool crc_body;		/* bytes may change on the way: slots carry a
+				 * checksum of all they hold */
 
 	/* Any thread.  A listening non-blocking socket; a->sa gets the true
 	 * port. */
@@ -101,9 +104,10 @@ struct link_tp {
 };
 
 extern const struct link_tp link_shm_tp, link_tcp_tp, link_rdma_tp,
-    link_cuda_tp, link_nccl_tp, link_fault_tp;
+    link_cuda_tp, link_nccl_tp;
 
-/* The transport of an address; NULL with ERR_UNAVAIL and its sentence. */
+/* The transport of an address; of a fault: the one behind.  NULL with
+ * ERR_UNAVAIL and its sentence. */
 const struct link_tp *link_tp_of(const struct addr *a, struct err *err);
 
 static inline uint8_t *

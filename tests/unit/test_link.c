@@ -486,7 +486,9 @@ test_addr(void)
 		{ "shm:", ERR_USAGE }, { "udp:h:1", ERR_USAGE },
 		{ "", ERR_USAGE }, { "rdma:h:1", ERR_UNAVAIL },
 		{ "cuda:/x", ERR_UNAVAIL }, { "nccl:h:1", ERR_UNAVAIL },
-		{ "fault:drop=1:shm:/x", ERR_UNAVAIL },
+		{ "fault:drop=1:shm:/x", 0 },
+		{ "fault:drop=1:rdma:h:1", ERR_UNAVAIL },
+		{ "fault:drop=1:fault:drop=1:shm:/x", ERR_USAGE },
 		{ "fault::shm:/x", ERR_USAGE }, { "fault:x", ERR_USAGE },
 		{ "fault:a:fault:b:shm:/x", ERR_USAGE },
 	};
