@@ -38,6 +38,8 @@ ifeq ($(opt_$(BUILD)),)
 $(error BUILD=$(BUILD) is none of release, debug, asan, tsan)
 endif
 
+$(foreach f,CUDA NCCL VERBS ZSTD,$(if $(filter-out auto yes no,$(WITH_$f)),$(error WITH_$f=$(WITH_$f) is none of auto, yes, no)))
+
 -include $(B)/features.mk
 
 floors := base wire loop link model cluster expert

@@ -63,7 +63,7 @@ read_file(struct str *s, const char *path, struct err *e)
 		return 0;
 	if (errno == ENOENT || errno == ENOTDIR)
 		return 1;
-	return err_sys(e, ERR_UNAVAIL, errno, "%s", path);
+	return err_sys(e, ERR_DATA, errno, "%s", path);
 }
 
 /* The template called which in the value of chat_template, or NULL. */
@@ -89,15 +89,20 @@ from_config(struct chat **out, const char *path, const struct str *text,
     const char *which, struct err *e)
 {
 	json_error_t je;
-	json_t *root, *t;
+	json_t *root, *all, *t;
 	int rc;
 
 	root = json_loadb(str_c(text), text->n, JSON_ALLOW_NUL, &je);
 	if (root == NULL)
 		return err_set(e, ERR_DATA, "%s line %d: %s", path, je.line,
 		    je.text);
-	t = pick(json_object_get(root, "chat_template"), which);
-	if (t != NULL && !json_is_string(t)) {
+	all = json_object_get(root, "chat_template");
+	t = pick(all, which);
+	if (all != NULL && !json_is_null(all) && !json_is_string(all) &&
+	    !json_is_array(all)) {
+		rc = err_set(e, ERR_DATA, "%s: chat_template is neither a "
+		    "string nor a list of templates", path);
+	} else if (t != NULL && !json_is_string(t)) {
 		rc = err_set(e, ERR_DATA, "%s: chat_template '%s' is not a "
 		    "string", path, which);
 	} else if (t != NULL) {

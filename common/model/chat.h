@@ -67,7 +67,7 @@ int	chat_compile(struct chat **out, const char *text, size_t n,
  * tokenizer_config.json: a string, or a list of {name, template} from which
  * which ("default" when NULL) is taken.  0; 1 when dir has no such template
  * (*out is NULL, e holds ERR_UNAVAIL and says what was looked for); -1 when
- * there is one and it cannot be read (ERR_UNAVAIL) or used (ERR_DATA).
+ * there is one and it cannot be read or used (ERR_DATA).
  */
 int	chat_load(struct chat **out, const char *dir, const char *which,
 	    struct err *e);

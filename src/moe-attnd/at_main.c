@@ -47,6 +47,9 @@ read_files(struct at_main *a, struct err *err)
 		log_warn("%s", warn);
 		mem_free(warn);
 	}
+	if (a->chat == NULL && a->template_name != NULL)
+		return err_set(err, ERR_USAGE, "--chat-template %s: %s has no "
+		    "template of that name", a->template_name, a->model_dir);
 	c = model_cfg(a->m);
 	if (a->alias == NULL)
 		a->alias = model_name(a->m);
@@ -143,6 +146,24 @@ open_local(struct at_main *a, struct err *err)
 	return 0;
 }
 
+static double
+machine_bytes(void)
+{
+	return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+}
+
+/* Pages are mapped, and memory is taken only as they fill: what cannot be held
+ * must be refused here, not when it is used. */
+static int
+check_kv(const struct at_main *a, struct err *err)
+{
+	if ((double)a->kv_bytes <= machine_bytes())
+		return 0;
+	return err_set(err, ERR_USAGE, "--kv-memory: %llu bytes are more than "
+	    "this machine's %.0f", (unsigned long long)a->kv_bytes,
+	    machine_bytes());
+}
+
 /* A quarter of the machine, but no more than all sequences can use. */
 static uint64_t
 default_kv(const struct at_main *a)
@@ -152,10 +173,8 @@ default_kv(const struct at_main *a)
 	    kern_act(a->kn)) * c->n_layer;
 	double pages = ceil((double)a->ctx_tok / KERN_PAGE_TOK) *
 	    (double)a->max_seq;
-	double ram = (double)sysconf(_SC_PHYS_PAGES) *
-	    (double)sysconf(_SC_PAGESIZE) / 4;
 
-	return (uint64_t)fmin(ram, page * pages);
+	return (uint64_t)fmin(machine_bytes() / 4, page * pages);
 }
 
 static int
@@ -178,7 +197,8 @@ at_main_open(struct at_main *a, struct err *err)
 {
 	uint64_t fingerprint;
 
-	if (read_files(a, err) != 0 || read_cluster(a, err) != 0 ||
+	if (check_kv(a, err) != 0 || read_files(a, err) != 0 ||
+	    read_cluster(a, err) != 0 ||
 	    http_check_addr(a->http_addr, a->key_file != NULL, a->insecure,
 	    err) != 0)
 		return -1;

@@ -60,6 +60,15 @@ value() { # NAME SETTING...
 	rm -rf build/release-CUDA.yes
 }
 
+@test "WITH_X and BUILD: a word that is none of theirs is refused" {
+	run make -s -n features WITH_ZSTD=ja
+	[ "$status" -ne 0 ]
+	[[ "$output" = *"WITH_ZSTD=ja is none of auto, yes, no"* ]]
+	run make -s -n features BUILD=fast
+	[ "$status" -ne 0 ]
+	[[ "$output" = *"BUILD=fast is none of"* ]]
+}
+
 # What a source file defines for the others.
 exports() { # SOURCE
 	gcc -std=c11 -D_GNU_SOURCE -fPIC $(value inc) -c -o "$RUN/x.o" "$1" &&

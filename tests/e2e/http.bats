@@ -371,6 +371,9 @@ prompt|/v1/completions|{"prompt":[1.5]}
 prompt|/v1/completions|{"prompt":[-1]}
 prompt|/v1/completions|{"prompt":[4096]}
 prompt|/v1/completions|{"prompt":[99999999999]}
+prompt|/v1/completions|{"prompt":99999999999999999999}
+max_tokens|/v1/completions|{"prompt":"a","max_tokens":99999999999999999999}
+seed|/v1/completions|{"prompt":"a","seed":18446744073709551616}
 messages|/v1/chat/completions|{}
 messages|/v1/chat/completions|{"messages":"hi"}
 messages|/v1/chat/completions|{"messages":[]}
@@ -395,7 +398,7 @@ ROWS
 @test "bad JSON, bad UTF-8, bad paths and methods" {
 	local body
 	for body in '' '{' '{"prompt":"a"' '{"prompt":"a",}' '[]' '5' 'null' '{"prompt":"a"} x' \
-	    '{"prompt":"a","prompt":"b"}' '{"prompt":99999999999999999999}' '{"prompt":"\ud800"}' $'{"prompt":"a\xff"}' $'{"prompt":"\xc0\xaf"}' \
+	    '{"prompt":"a","prompt":"b"}' '{"prompt":"a\u0000b"}' '{"prompt":"\ud800"}' $'{"prompt":"a\xff"}' $'{"prompt":"\xc0\xaf"}' \
 	    "$(printf '[%.0s' $(seq 5000))"; do
 		bad 400 - /v1/completions "$body"
 		bad 400 - /v1/chat/completions "$body"
@@ -489,6 +492,14 @@ hang_up() { # BODY: begin it, hang up when it runs, and see it cancelled
 	before=$(metric vllm:generation_tokens_total)
 	ok /v1/completions "{$ONCE,\"max_tokens\":11,\"ignore_eos\":true}" >/dev/null
 	[ "$(metric vllm:generation_tokens_total)" = $((before + 11)) ]
+}
+
+@test "options that cannot be kept are refused before the port is open" {
+	fails 64 "$BIN/moe-attnd" -m $MODEL --local -p 127.0.0.1:0 --kv-memory 900T
+	grep -q -- '--kv-memory: .* more than this machine' "$RUN/err"
+	fails 64 "$BIN/moe-attnd" -m $MODEL --local -p 127.0.0.1:0 --kv-memory 1k
+	fails 64 "$BIN/moe-attnd" -m $MODEL --local -p 127.0.0.1:0 --chat-template tool_use
+	grep -q -- '--chat-template tool_use: .* no template' "$RUN/err"
 }
 
 @test "keys: 401 without one of them; a public address needs them" {

@@ -392,6 +392,10 @@ test_load(void)
 	EQ_STR(loaded(dir, NULL), "none", "an empty folder");
 	put("tokenizer_config.json", "{}");
 	EQ_STR(loaded(dir, NULL), "none", "no chat_template");
+	put("tokenizer_config.json", "{\"chat_template\": null}");
+	EQ_STR(loaded(dir, NULL), "none", "null for a chat_template");
+	put("tokenizer_config.json", "{\"chat_template\": 5}");
+	EQ_STR(loaded(dir, NULL), "error", "a number for a chat_template");
 	put("tokenizer_config.json", "{\"chat_template\": \"{{ 1 }}\"}");
 	EQ_STR(loaded(dir, NULL), "1", "a string");
 	EQ_STR(loaded(dir, "tool_use"), "none", "no template of that name");
