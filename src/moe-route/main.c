@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "err.h"
+#include "front.h"
 #include "rt.h"
 
 /* Verbs of the contract that a later version brings. */
@@ -22,11 +23,12 @@ main(int argc, char **argv)
 		    rt_serve_main },
 		{ "status", "print the members of a cluster", rt_status_main },
 		{ "plan", "print the even placement of experts", rt_plan_main },
+		{ "front", "serve HTTP over several front ends", front_main },
 		{ "stats", "say how even a load is", rt_stats_main },
 		{ NULL, NULL, NULL },
 	};
-	static const char *const later[] = { "front", "predict", "diff",
-	    "apply", "drain", "move", "top", NULL };
+	static const char *const later[] = { "predict", "diff", "apply",
+	    "drain", "move", "top", NULL };
 	int i;
 
 	for (i = 0; argc > 1 && later[i] != NULL; i++)

@@ -25,7 +25,7 @@ struct events {
 	char why[200];		/* an error event's message */
 };
 
-/* ---- the program ------------------------------------------------------------ */
+/* ---- the program ------------------------------ */
 
 static pid_t
 start(void)
@@ -60,7 +60,7 @@ start(void)
 	exit(1);
 }
 
-/* ---- asking ------------------------------------------------------------------- */
+/* ---- asking ------------------------------ */
 
 static void
 on_event(void *arg, const char *event, const char *data, size_t n)
@@ -130,7 +130,7 @@ choice_of(const json_t *event)
 	    "index")) : MAX_CHOICE;	/* the one with the usage */
 }
 
-/* ---- cutting ------------------------------------------------------------------- */
+/* ---- cutting ------------------------------ */
 
 /* moe_resume of the first n events. */
 static json_t *
@@ -236,7 +236,7 @@ test_cuts(void)
 	    "\"top_logprobs\":2,\"max_tokens\":16}", 2, 10);
 }
 
-/* ---- what is refused -------------------------------------------------------------- */
+/* ---- what is refused ------------------------------ */
 
 static void
 refused(const char *path, const char *resume, const char *want)

@@ -1,0 +1,229 @@
+/* front_up - see front_up.h. */
+#include "front_up.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "front_cut.h"
+#include "log.h"
+#include "mem.h"
+#include "num.h"
+#include "rng.h"
+
+#define MAX_PROBE_BODY	4096
+/* Probes in the time that a hang takes to be noticed. */
+#define PROBES_A_HANG	4
+
+/* ---- states ------------------------------ */
+
+static void
+set_state(struct front_up *u, enum front_state state, const char *why)
+{
+	static const char *const word[] = { "away", "not ready", "well" };
+	bool news = u->state != state ||
+	    (state != FRONT_WELL && u->why[0] == '\0');
+
+	u->state = state;
+	snprintf(u->why, sizeof(u->why), "%s", why);
+	if (!news)
+		return;
+	if (state == FRONT_WELL) {
+		log_info("front end %s: well", u->name);
+		u->pool->o.well(u->pool->o.arg);
+	} else {
+		log_warn("front end %s: %s: %s", u->name, word[state], why);
+	}
+}
+
+/* When to ask again. */
+static uint64_t
+pause_ns(const struct front_up *u)
+{
+	const struct front_pool_opt *o = &u->pool->o;
+	uint64_t ns = u->state == FRONT_WELL ? o->well_ns : o->away_ns;
+
+	if (u->in_flight > 0 && ns > o->hang_ns / PROBES_A_HANG)
+		ns = o->hang_ns / PROBES_A_HANG;
+	return ns;
+}
+
+/* ---- probes ------------------------------ */
+
+static void
+on_head(void *user, int status)
+{
+	struct front_up *u = user;
+
+	u->probe_status = status;
+}
+
+static void
+on_data(void *user, const char *p, size_t n)
+{
+	struct front_up *u = user;
+
+	if (u->probe_body.n + n <= MAX_PROBE_BODY)
+		str_add(&u->probe_body, p, n);
+}
+
+static void
+on_end(void *user, const char *why)
+{
+	struct front_up *u = user;
+	const struct front_cut body = { str_c(&u->probe_body),
+	    u->probe_body.n };
+	struct front_cut text;
+	char said[200];
+
+	u->probe = NULL;
+	if (why != NULL) {
+		set_state(u, FRONT_AWAY, why);
+	} else if (u->probe_status == 200) {
+		set_state(u, FRONT_WELL, "");
+	} else {
+		text = front_cut_inner(front_cut_get(front_cut_get(body,
+		    "error"), "message"));
+		snprintf(said, sizeof(said), "%.*s", (int)text.n, text.p);
+		set_state(u, FRONT_SICK, said[0] != '\0' ? said :
+		    "/health does not say ok");
+	}
+	loop_timer_in(u->timer, pause_ns(u));
+}
+
+static const struct front_call_fn probe_fn = { on_head, on_data, on_end };
+
+static void
+on_timer(void *arg)
+{
+	const struct front_req r = { .method = "GET", .path = "/health" };
+	struct front_up *u = arg;
+	char t[NUM_TEXT];
+	char why[64];
+
+	if (u->probe != NULL) {		/* too late */
+		front_call_cancel(u->probe);
+		u->probe = NULL;
+		snprintf(why, sizeof(why), "no answer for %s",
+		    num_dur_text(u->pool->o.hang_ns, t));
+		set_state(u, FRONT_AWAY, why);
+		u->pool->o.hung(u->pool->o.arg, u);
+		loop_timer_in(u->timer, pause_ns(u));
+		return;
+	}
+	str_clear(&u->probe_body);
+	u->probe_status = 0;
+	u->probe_ns = clock_ns();
+	u->probe = front_call_start(u->pool->o.loop, &u->addr, &r, &probe_fn,
+	    u);
+	loop_timer_in(u->timer, u->pool->o.hang_ns);
+}
+
+void
+front_up_failed(struct front_up *u, const char *why)
+{
+	set_state(u, FRONT_AWAY, why);
+	if (u->probe == NULL)
+		loop_timer_in(u->timer, 0);
+}
+
+/* ---- the pool ------------------------------ */
+
+void
+front_up_init(struct front_pool *p, const struct front_pool_opt *o)
+{
+	memset(p, 0, sizeof(*p));
+	p->o = *o;
+}
+
+int
+front_up_add(struct front_pool *p, const char *name, const char *addr,
+    struct err *err)
+{
+	struct front_up *u = &p->up[p->n];
+	int i;
+
+	for (i = 0; i < p->n; i++)
+		if (strcmp(p->up[i].addr.text, addr) == 0)
+			return 0;
+	if (p->n == FRONT_MAX_UP)
+		return err_set(err, ERR_USAGE, "more than %d front ends",
+		    FRONT_MAX_UP);
+	if (front_call_find(&u->addr, addr, err) != 0)
+		return -1;
+	u->pool = p;
+	u->index = p->n++;
+	u->name = mem_strdup(name);
+	return 0;
+}
+
+void
+front_up_start(struct front_pool *p)
+{
+	int i;
+
+	for (i = 0; i < p->n; i++) {
+		p->up[i].timer = loop_timer(p->o.loop, on_timer, &p->up[i]);
+		loop_timer_in(p->up[i].timer, 0);
+	}
+}
+
+void
+front_up_stop(struct front_pool *p)
+{
+	int i;
+
+	for (i = 0; i < p->n; i++) {
+		front_call_cancel(p->up[i].probe);
+		loop_timer_free(p->up[i].timer);
+		str_free(&p->up[i].probe_body);
+		mem_free(p->up[i].name);
+		mem_free(p->up[i].addr.text);
+	}
+	p->n = 0;
+}
+
+int
+front_up_n_well(const struct front_pool *p)
+{
+	int i, n = 0;
+
+	for (i = 0; i < p->n; i++)
+		n += p->up[i].state == FRONT_WELL;
+	return n;
+}
+
+/* Highest random weight (Thaler and Ravishankar, "Using name-based mappings to
+ * increase hit rates"): each prompt ranks the front ends in an order of its
+ * own, in all doors alike, and one that goes moves only its own prompts. */
+static uint64_t
+rank(const struct front_up *u, uint64_t hash)
+{
+	uint64_t h = 0;
+	const char *s;
+
+	for (s = u->addr.text; *s != '\0'; s++)
+		h = h * 31 + (unsigned char)*s;
+	return rng_at(hash, 4, h);
+}
+
+struct front_up *
+front_up_pick(struct front_pool *p, uint64_t hash, uint64_t skip)
+{
+	struct front_up *best = NULL, *least = NULL, *u;
+	int i;
+
+	for (i = 0; i < p->n; i++) {
+		u = &p->up[i];
+		if (u->state != FRONT_WELL || (skip >> i & 1) != 0)
+			continue;
+		if (best == NULL || rank(u, hash) > rank(best, hash))
+			best = u;
+		if (least == NULL || u->in_flight < least->in_flight ||
+		    (u->in_flight == least->in_flight &&
+		    rank(u, hash) > rank(least, hash)))
+			least = u;
+	}
+	return best == NULL || best->in_flight > least->in_flight +
+	    p->o.spread ? least : best;
+}
