@@ -15,7 +15,10 @@ setup() {
 teardown() { reap; }
 
 # Global symbols that an object or archive defines, and those that it needs.
-defined() { nm -g --defined-only "$1" 2>/dev/null | awk 'NF == 3 && $2 ~ /[TDBRVWGS]/ { print $3 }' | sort -u; }
+defined() { # not those of sanitizers
+	nm -g --defined-only "$1" 2>/dev/null |
+	    awk 'NF == 3 && $2 ~ /[TDBRVWGS]/ && $3 !~ /^__(odr_)?[at]san/ { print $3 }' | sort -u
+}
 needed() { nm -u "$1" 2>/dev/null | awk '$1 == "U" { print $2 }' | sort -u; }
 
 # The sources of this build: every object of it that came from a tracked .c.
