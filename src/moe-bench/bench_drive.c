@@ -36,7 +36,7 @@ parse(struct drive_opt *o, int argc, char **argv, struct err *err)
 		{ 0, "records", CLI_STR, &o->records, "FILE",
 		    "a record for each request", 0, 0, NULL },
 		{ 0, "check", CLI_STR, &o->check_url, "URL",
-		    "compare every answer with this server's", 0, 0, NULL },
+		    "count tokens unlike this server's answers", 0, 0, NULL },
 		{ 's', "seed", CLI_INT, &o->seed, "SEED",
 		    "of arrivals, prompts and sampling (default 0)", 0, 1e15,
 		    NULL },
@@ -162,8 +162,8 @@ say(const struct drive *d, const struct drive_sum *s)
 	    s->duration_s, (double)s->completed / s->duration_s,
 	    (double)s->output_tok / s->duration_s, s->lost);
 	if (d->o.check_url != NULL)
-		fprintf(stderr, "%zu wrong, %zu unchecked\n", s->wrong,
-		    s->unchecked);
+		fprintf(stderr, "%lld tokens wrong, %zu unchecked\n",
+		    (long long)s->wrong, s->unchecked);
 	else
 		fprintf(stderr, "not compared\n");
 	fprintf(stderr, "%-10s %10s %10s %10s %10s %10s\n", "ms", "mean", "p50",
@@ -180,14 +180,24 @@ say(const struct drive *d, const struct drive_sum *s)
 		}
 }
 
+/* The servers may call the same model by different names. */
+static char *
+model_name(const struct drive *d, struct oai *c, struct err *err)
+{
+	return d->o.model != NULL ? mem_strdup(d->o.model) : oai_model(c, err);
+}
+
 static int
 run(struct drive *d, struct oai *c, struct oai *check, struct err *err)
 {
 	struct drive_sum s;
 
-	d->model = d->o.model != NULL ? mem_strdup(d->o.model) :
-	    oai_model(c, err);
-	if (d->model == NULL || drive_run(d, c, err) != 0)
+	if ((d->model = model_name(d, c, err)) == NULL)
+		return -1;
+	if (check != NULL &&
+	    (d->check_model = model_name(d, check, err)) == NULL)
+		return -1;
+	if (drive_run(d, c, err) != 0)
 		return -1;
 	if (check != NULL)
 		drive_check(d, check);
@@ -200,8 +210,8 @@ run(struct drive *d, struct oai *c, struct oai *check, struct err *err)
 		return err_set(err, ERR_TEMP, "%s did not answer %zu of the "
 		    "requests", d->o.check_url, s.unchecked);
 	if (s.lost > 0 || s.wrong > 0)
-		return err_set(err, ERR_NO, "%zu lost, %zu wrong", s.lost,
-		    s.wrong);
+		return err_set(err, ERR_NO, "%zu lost, %lld tokens wrong",
+		    s.lost, (long long)s.wrong);
 	return 0;
 }
 
@@ -225,5 +235,6 @@ bench_drive_main(int argc, char **argv)
 	oai_close(check);
 	drive_load_free(&d);
 	mem_free(d.model);
+	mem_free(d.check_model);
 	return rc == 0 ? 0 : cli_fail(PROG, &err);
 }

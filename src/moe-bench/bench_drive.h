@@ -40,13 +40,14 @@ struct drive_req {
 	VEC(int32_t) id;
 	struct str text;
 	int64_t output_tok;
-	bool sent, ok, wrong, unchecked, in_flight;
+	int64_t wrong;		/* tokens unlike those of --check */
+	bool sent, ok, unchecked, in_flight;
 	char why[160];
 };
 
 struct drive {
 	struct drive_opt o;
-	char *model;
+	char *model, *check_model;	/* names at the two servers */
 	struct drive_req *req;
 	size_t n_req;
 	uint64_t start_ns, end_ns;
@@ -69,8 +70,9 @@ int	drive_time(const char *s, double *out);
 int	drive_run(struct drive *d, struct oai *c, struct err *err);
 /* Send every completed request to another server too; sets wrong, unchecked. */
 void	drive_check(struct drive *d, struct oai *c);
-/* Body of request i, to be freed with free(). */
-char	*drive_body(const struct drive *d, size_t i);
+/* Body of request i to a server that calls the model so, to be freed with
+ * free(). */
+char	*drive_body(const struct drive *d, size_t i, const char *model);
 
 /* bench_drive_sum.c */
 struct drive_dist {		/* of one kind of latency, ms */
@@ -82,12 +84,15 @@ struct drive_dist {		/* of one kind of latency, ms */
 void	drive_dist(double *v, size_t n, struct drive_dist *out);
 
 struct drive_sum {
-	size_t completed, lost, wrong, unchecked;
-	int64_t input_tok, output_tok;
+	size_t completed, lost, unchecked;
+	int64_t input_tok, output_tok, wrong;
 	double duration_s, peak_tok_s;
 	struct drive_dist ttft, tpot, itl, e2el, late;
 };
 void	drive_sum(const struct drive *d, struct drive_sum *out);
+/* How many of these tokens differ; those that only one has, do. */
+int64_t	drive_differ(const int32_t *a, size_t n_a, const int32_t *b,
+	    size_t n_b);
 /* The summary, with the key names of `vllm bench serve`; to be freed with
  * json_decref. */
 json_t	*drive_sum_json(const struct drive *d, const struct drive_sum *s);

@@ -18,11 +18,11 @@ struct flight {			/* user pointer of a stream */
 };
 
 char *
-drive_body(const struct drive *d, size_t i)
+drive_body(const struct drive *d, size_t i, const char *model)
 {
 	const struct drive_req *r = &d->req[i];
 	json_t *o = json_pack("{s:s, s:O, s:I, s:f, s:I, s:b, s:{s:b}, s:b, "
-	    "s:b}", "model", d->model, "prompt", r->prompt, "max_tokens",
+	    "s:b}", "model", model, "prompt", r->prompt, "max_tokens",
 	    (json_int_t)r->max_tok, "temperature", d->o.temperature, "seed",
 	    (json_int_t)(d->o.seed + (int64_t)i), "stream", 1,
 	    "stream_options", "include_usage", 1, "return_token_ids", 1,
@@ -72,7 +72,7 @@ send_next(struct drive *d, struct oai *c, uint64_t due_ns)
 {
 	struct drive_req *r = &d->req[d->next];
 	struct flight *f = mem_alloc(sizeof(*f));
-	char *body = drive_body(d, d->next);
+	char *body = drive_body(d, d->next, d->model);
 
 	*f = (struct flight){ d, r };
 	d->next++;
@@ -168,14 +168,14 @@ check_chunk(void *user, const struct oai_chunk *c)
 	str_adds(&k->text, c->text);
 }
 
-/* Token for token; by the text when one of the servers gives no ids. */
-static bool
-same(const struct check *k)
+/* By the text when one of the servers gives no ids: all of it or nothing. */
+static int64_t
+count_wrong(const struct check *k)
 {
-	if (k->id.n == 0 || k->r->id.n == 0)
-		return strcmp(str_c(&k->text), str_c(&k->r->text)) == 0;
-	return k->id.n == k->r->id.n && memcmp(k->id.p, k->r->id.p,
-	    k->id.n * sizeof(*k->id.p)) == 0;
+	if (k->id.n > 0 && k->r->id.n > 0)
+		return drive_differ(k->id.p, k->id.n, k->r->id.p, k->r->id.n);
+	return strcmp(str_c(&k->text), str_c(&k->r->text)) == 0 ? 0 :
+	    k->r->output_tok > 0 ? k->r->output_tok : 1;
 }
 
 static void
@@ -184,7 +184,7 @@ check_end(void *user, const struct oai_end *e)
 	struct check *k = user;
 
 	k->r->unchecked = !e->ok;
-	k->r->wrong = e->ok && !same(k);
+	k->r->wrong = e->ok ? count_wrong(k) : 0;
 	if (!e->ok)
 		snprintf(k->r->why, sizeof(k->r->why), "check: %.150s",
 		    e->why);
@@ -212,7 +212,7 @@ drive_check(struct drive *d, struct oai *c)
 			k->d = d;
 			k->r = &d->req[i];
 			k->flying = &flying;
-			body = drive_body(d, i);
+			body = drive_body(d, i, d->check_model);
 			flying++;
 			oai_stream(c, DRIVE_PATH, body, d->o.limit_ns, &fn, k);
 			free(body);

@@ -121,6 +121,17 @@ pile_request(struct pile *p, const struct drive_req *r)
 		VEC_PUSH(&p->itl, ms(r->chunk_ns.p[i - 1], r->chunk_ns.p[i]));
 }
 
+int64_t
+drive_differ(const int32_t *a, size_t n_a, const int32_t *b, size_t n_b)
+{
+	size_t both = n_a < n_b ? n_a : n_b, i;
+	int64_t n = (int64_t)((n_a > n_b ? n_a : n_b) - both);
+
+	for (i = 0; i < both; i++)
+		n += a[i] != b[i];
+	return n;
+}
+
 void
 drive_sum(const struct drive *d, struct drive_sum *out)
 {
@@ -221,7 +232,7 @@ drive_sum_json(const struct drive *d, const struct drive_sum *s)
 	set_dist(o, "e2el", &s->e2el);
 	json_object_set_new(o, "lost", json_integer((json_int_t)s->lost));
 	json_object_set_new(o, "wrong", d->o.check_url != NULL ?
-	    json_integer((json_int_t)s->wrong) : json_null());
+	    json_integer(s->wrong) : json_null());
 	set_real(o, "generator_late_%s_ms", "p50", s->late.p50);
 	set_real(o, "generator_late_%s_ms", "p99", s->late.p99);
 	set_real(o, "generator_late_%s_ms", "max", s->late.max);
@@ -242,7 +253,7 @@ static const struct rec_col record_col[] = {
 	[C_INPUT] = { "input_tok", REC_INT, 0 },
 	[C_OUTPUT] = { "output_tok", REC_INT, 0 },
 	[C_OK] = { "ok", REC_BOOL, 0 },
-	[C_WRONG] = { "wrong", REC_BOOL, 0 },
+	[C_WRONG] = { "wrong", REC_INT, 0 },
 	[C_ERROR] = { "error", REC_STR, 0 },
 	[C_N] = { NULL, 0, 0 },
 };
@@ -288,7 +299,7 @@ drive_sum_records(const struct drive *d, FILE *fp, struct err *err)
 		rec_put_int(&o, r->output_tok);
 		rec_put_bool(&o, r->ok);
 		if (d->o.check_url != NULL && r->ok && !r->unchecked)
-			rec_put_bool(&o, r->wrong);
+			rec_put_int(&o, r->wrong);
 		else
 			rec_put_none(&o);
 		rec_put_str(&o, r->why[0] != '\0' ? r->why : NULL);

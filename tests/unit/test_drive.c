@@ -182,6 +182,17 @@ test_sum(void)
 	VEC_FREE(&r[0].chunk_ns);
 }
 
+static void
+test_differ(void)
+{
+	static const int32_t a[] = { 1, 2, 3, 4 }, b[] = { 1, 9, 3 };
+
+	OK(drive_differ(a, 4, a, 4) == 0, "nothing differs");
+	OK(drive_differ(a, 4, b, 3) == 2 && drive_differ(b, 3, a, 4) == 2,
+	    "a token that is another, and one that is missing");
+	OK(drive_differ(a, 4, NULL, 0) == 4, "all are missing");
+}
+
 /* ---- streams ------------------------------------------------------------------ */
 
 static void
@@ -253,6 +264,7 @@ main(void)
 	test_inputs();
 	test_trace();
 	test_sum();
+	test_differ();
 	test_sse();
 	test_piece();
 	return tap_done();
