@@ -170,6 +170,29 @@ servers() { [ "$(curl -sf "$URL/metrics" | sed -n 's/^moe_servers_up{.*} //p')" 
 	nothing_left
 }
 
+@test "kill -9 of a cluster whose sockets are elsewhere, then moe-up: the old ones go" {
+	export TMPDIR=$RUN/t
+	mkdir "$TMPDIR"
+	C=$RUN/$(printf '%0120d' 0)
+	up -e 1
+	[ "$(ls "$TMPDIR" | wc -l)" -eq 1 ]
+	awk -F '\t' 'NR > 1 { print $3 }' "$C/procs.tsv" | xargs kill -KILL
+	up -e 1
+	bin/moe-down -D "$C" 3>&- 4>&-
+	[ "$(ls "$TMPDIR" | wc -l)" -eq 0 ]
+}
+
+@test "a directory with somebody else's files is left as it is" {
+	mkdir -p "$C/log"
+	echo mine >"$C/log/precious"
+	fails 64 bin/moe-up -d -D "$C" -p 127.0.0.1:0 3>&- 4>&-
+	grep -q "$C/log" "$RUN/err"
+	[ "$(cat "$C/log/precious")" = mine ]
+	[ "$(ls -A "$C")" = log ]
+	fails 64 bin/moe-up -d -D "$RUN/d" -p 127.0.0.1:65536 3>&- 4>&-
+	[ ! -e "$RUN/d" ]
+}
+
 @test "MOE_NO_INSTALL=1: what is missing is named, exit 69" {
 	mkdir "$RUN/path"
 	printf '#!/bin/sh\nexit 1\n' >"$RUN/path/dpkg-query"
