@@ -132,7 +132,9 @@ rec_put_real(struct rec_out *o, double v)
 		return;
 	}
 	put_key(o, REC_REAL);
-	str_addf(&o->line, "%.6g", v);
+	/* Counts are exact, however large. */
+	str_addf(&o->line, fabs(v) >= 1e6 && fabs(v) < 1e15 ? "%.0f" : "%.6g",
+	    v);
 }
 
 void

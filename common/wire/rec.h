@@ -65,7 +65,8 @@ void	rec_out_open(struct rec_out *o, FILE *fp, const char *name, int version,
  * value" ("-", null). */
 void	rec_put_str(struct rec_out *o, const char *v);
 void	rec_put_int(struct rec_out *o, int64_t v);
-void	rec_put_real(struct rec_out *o, double v);	/* shortest of 6 digits */
+/* 6 digits; a whole number from 1e6 on. */
+void	rec_put_real(struct rec_out *o, double v);
 void	rec_put_bool(struct rec_out *o, bool v);
 void	rec_put_none(struct rec_out *o);	/* no value, any type */
 /* All columns are in: write the record and flush, so that a reader at the

@@ -50,6 +50,31 @@ put_records(FILE *f, bool json)
 }
 
 static void
+test_real(void)
+{
+	static const struct rec_col x[] = {
+		{ "x", REC_REAL, 0 },
+		{ NULL, 0, 0 }
+	};
+	static const double v[] = { 1671168, -2e9, 1234567.8, 1e15, 0.1234567 };
+	char *text = NULL;
+	struct rec_out o;
+	size_t n, i;
+	FILE *f = open_memstream(&text, &n);
+
+	rec_out_open(&o, f, "r", 1, x, false);
+	for (i = 0; i < sizeof(v) / sizeof(v[0]); i++) {
+		rec_put_real(&o, v[i]);
+		rec_end(&o, NULL);
+	}
+	rec_out_close(&o);
+	fclose(f);
+	EQ_STR(text, "#moe:r/1\tx\n1671168\n-2000000000\n1234568\n1e+15\n"
+	    "0.123457\n", "large counts keep all their digits");
+	free(text);
+}
+
+static void
 test_rec(void)
 {
 	char *text = NULL;
@@ -154,6 +179,7 @@ main(void)
 {
 	test_tsv();
 	test_rec();
+	test_real();
 	test_rec_bad();
 	return tap_done();
 }
