@@ -1,10 +1,13 @@
 /* cli - see cli.h.  Floor F0. */
 #include "cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mem.h"
 #include "num.h"
@@ -224,6 +227,19 @@ find(const struct cli *c, int got, int n)
 	return NULL;
 }
 
+/* A closed standard descriptor would become the next file or socket, and what
+ * is printed would go there.  These fail every use instead. */
+static void
+hold_std_fds(void)
+{
+	int fd;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY :
+			    O_RDONLY);
+}
+
 int
 cli_parse(const struct cli *c, int argc, char **argv, struct err *err)
 {
@@ -232,6 +248,7 @@ cli_parse(const struct cli *c, int argc, char **argv, struct err *err)
 	const struct cli_opt *o;
 	int got, n;
 
+	hold_std_fds();
 	tables(c, letters, lopt, &n);
 	n_given = 0;
 	if (from_env(c, err) != 0)

@@ -51,3 +51,10 @@ is() { jq -e "$1" "$RUN/sum" >/dev/null || { echo "not so: $1"; cat "$RUN/sum"; 
 	fails 64 drive -u "$URL"
 	fails 64 drive -u "$URL" --prompts "$RUN/none"
 }
+
+@test "a closed standard output is an error, not the next file that is opened" {
+	start_front f -m models/tales --local
+	fails 75 closed drive -u "$URL" --random 4,4 -n 2
+	grep -q 'cannot be written' "$RUN/err"
+}
+closed() { "$@" >&-; }

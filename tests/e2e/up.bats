@@ -120,6 +120,13 @@ servers() { [ "$(curl -sf "$URL/metrics" | sed -n 's/^moe_servers_up{.*} //p')" 
 	nothing_left
 }
 
+@test "moe-ask that cannot print says so" {
+	up -e 1
+	fails 75 full bin/moe-ask -D "$C" Once
+	[ -s "$RUN/err" ]
+}
+full() { "$@" >/dev/full; }
+
 @test "--ask prints the answer alone, and stops the cluster" {
 	bin/moe-up -D "$C" -p 127.0.0.1:0 -e 2 --ask "Once upon a time" >"$RUN/a" 2>"$RUN/err" 3>&- 4>&-
 	[ -s "$RUN/a" ]
