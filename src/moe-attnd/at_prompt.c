@@ -21,9 +21,16 @@ encode(struct at_prompt *p, const struct at_req_ctx *cx,
     const struct token_text *text, const char *param, struct at_bad *bad)
 {
 	struct err e = ERR_INIT;
+	size_t i;
 
 	if (token_encode(cx->token, text, &p->id, &e) != 0)
 		return at_bad_set(bad, 400, param, "%s", e.text);
+	/* A tokenizer may know more tokens than the model has rows. */
+	for (i = 0; i < p->id.n; i++)
+		if (p->id.p[i] >= (uint32_t)cx->n_vocab)
+			return at_bad_set(bad, 400, param, "token %u of the "
+			    "text is not one of this model (0..%d)",
+			    p->id.p[i], cx->n_vocab - 1);
 	return 0;
 }
 

@@ -502,6 +502,21 @@ hang_up() { # BODY: begin it, hang up when it runs, and see it cancelled
 	grep -q -- '--chat-template tool_use: .* no template' "$RUN/err"
 }
 
+@test "a token that the tokenizer knows and the model does not" {
+	local front=$URL
+	cp -r $GOLDEN/olmoe "$RUN/far"
+	chmod -R u+w "$RUN/far"
+	jq '.added_tokens += [{id: 600, content: "farfar", special: false, single_word: false,
+	    lstrip: false, rstrip: false, normalized: false}]' \
+	    $GOLDEN/olmoe/tokenizer.json >"$RUN/far/tokenizer.json"
+	start_front g -m "$RUN/far" --local
+	bad 400 prompt /v1/completions '{"prompt":"a farfar","max_tokens":1}'
+	bad 400 messages /v1/chat/completions '{"messages":[{"role":"user","content":"farfar"}],"max_tokens":1}'
+	ok /v1/completions '{"prompt":"a far","max_tokens":1}'
+	stop g
+	URL=$front
+}
+
 @test "keys: 401 without one of them; a public address needs them" {
 	printf '# keys\nfirst-key\nother-key\n' >"$RUN/keys"
 	start_front_g_keys
