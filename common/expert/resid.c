@@ -23,6 +23,7 @@ struct resid {
 	uint64_t used_bytes;	/* loading, here, leaving or being freed */
 	uint64_t total_bytes, version;
 	uint32_t n_state[RESID_LEAVING + 1];
+	uint32_t *n_assigned;	/* [n_layer] not absent */
 };
 
 /* ---- the checkpoint as a source ------------------------------------------ */
@@ -94,6 +95,8 @@ resid_open(const struct resid_opt *opt)
 	r->slot = mem_calloc((size_t)r->src.n_layer * (size_t)r->src.n_expert,
 	    sizeof(*r->slot));
 	r->w = mem_calloc((size_t)r->src.n_layer, sizeof(*r->w));
+	r->n_assigned = mem_calloc((size_t)r->src.n_layer,
+	    sizeof(*r->n_assigned));
 	r->load = resid_load_open(&r->src, r->opt.threads, opt->wake,
 	    opt->wake_arg);
 	return r;
@@ -129,6 +132,7 @@ resid_close(struct resid *r)
 	for (l = 0; l < r->src.n_layer; l++)
 		mem_free(r->w[l]);
 	mem_free(r->w);
+	mem_free(r->n_assigned);
 	mem_free(r->slot);
 	mem_free(r);
 }
@@ -140,10 +144,14 @@ set_state(struct resid *r, int layer, int expert, enum resid_state state)
 {
 	struct slot_of *s = slot_at(r, layer, expert);
 
-	if (s->state != RESID_ABSENT)
+	if (s->state != RESID_ABSENT) {
 		r->n_state[s->state]--;
-	if (state != RESID_ABSENT)
+		r->n_assigned[layer]--;
+	}
+	if (state != RESID_ABSENT) {
 		r->n_state[state]++;
+		r->n_assigned[layer]++;
+	}
 	s->state = (uint8_t)state;
 	s->unwanted = false;
 	r->version++;
@@ -194,6 +202,13 @@ resid_get(const struct resid *r, int layer, int expert)
 	if (s != RESID_HERE && s != RESID_LEAVING)
 		return NULL;
 	return &r->w[layer][expert];
+}
+
+uint32_t
+resid_layer_assigned(const struct resid *r, int layer)
+{
+	BUG_ON(layer < 0 || layer >= r->src.n_layer);
+	return r->n_assigned[layer];
 }
 
 uint64_t

@@ -95,6 +95,8 @@ enum resid_state resid_state(const struct resid *r, int layer, int expert);
 /* The weights, while here or leaving; else NULL. */
 const struct kern_expert *resid_get(const struct resid *r, int layer,
 	    int expert);
+/* Experts of a layer that are this server's, in whatever state. */
+uint32_t resid_layer_assigned(const struct resid *r, int layer);
 /* Counts changes of any state, from 0. */
 uint64_t resid_version(const struct resid *r);
 
