@@ -33,8 +33,11 @@ xeng_open(const struct xeng_opt *opt)
 	x->layer = mem_calloc((size_t)x->n_layer, sizeof(*x->layer));
 	for (i = 0; i < x->n_layer; i++) {
 		x->layer[i].p.layer = i;
-		x->layer[i].tail = &x->layer[i].p.queue;
+		x->layer[i].by_rows.key = XENG_HEAP_ROWS;
+		x->layer[i].by_age.key = XENG_HEAP_AGE;
 	}
+	x->block = mem_calloc((size_t)x->n_layer, sizeof(*x->block));
+	x->block_seen = UINT64_MAX;
 	x->done_tail = &x->done;
 	x->cold_due_ns = UINT64_MAX;
 	xeng_pass_init(&x->pass, x->opt.pass_rows, x->n_expert);
@@ -50,9 +53,12 @@ xeng_close(struct xeng *x)
 		return;
 	for (i = 0; i < x->n_layer; i++) {
 		mem_free(x->layer[i].q);
+		mem_free(x->layer[i].by_rows.q);
+		mem_free(x->layer[i].by_age.q);
 		mem_free(x->layer[i].client_rows);
 	}
 	mem_free(x->layer);
+	mem_free(x->block);
 	mem_free(x->client);
 	xeng_pass_free(&x->pass);
 	mem_free(x);
@@ -130,19 +136,31 @@ forget_in(struct xeng *x, struct xqueue *q, int client, bool runnable)
 	}
 }
 
+static void
+forget_in_layer(struct xeng *x, struct xlayer *l, int client)
+{
+	struct xqueue *q;
+
+	for (q = l->q; q < l->q + x->n_expert; q++) {
+		if (!q->active)
+			continue;
+		forget_in(x, q, client, true);
+		xeng_settle(x, q);
+	}
+}
+
 void
 xeng_client_down(struct xeng *x, int client)
 {
-	struct policy_layer *pl;
-	struct policy_queue *pq;
+	struct policy_layer *pl, *next;
 	struct xqueue **at, *q;
 
 	BUG_ON(client < 0 || client >= x->n_client || !x->client[client].up);
 	x->client[client].up = false;
-	for (pl = x->active; pl != NULL; pl = pl->next)
-		for (pq = pl->queue; pq != NULL; pq = pq->next)
-			forget_in(x, (struct xqueue *)pq, client, true);
-	xeng_sweep(x);
+	for (pl = x->active; pl != NULL; pl = next) {
+		next = pl->next;
+		forget_in_layer(x, (struct xlayer *)pl, client);
+	}
 	for (at = &x->cold; (q = *at) != NULL;) {
 		forget_in(x, q, client, false);
 		if (q->p.n == 0) {
@@ -157,18 +175,14 @@ xeng_client_down(struct xeng *x, int client)
 /* ---- queues -------------------------------------------------------------- */
 
 void
-xeng_layer_more(struct xeng *x, struct xlayer *l, const struct xeng_job *job)
+xeng_layer_more(struct xeng *x, struct xlayer *l, int client)
 {
-	if (l->p.n_row == 0) {
+	if (l->p.n_row++ == 0) {
 		l->p.next = x->active;
 		x->active = &l->p;
-		l->p.since_ns = job->submit_ns;
-	} else if (job->submit_ns < l->p.since_ns) {
-		l->p.since_ns = job->submit_ns;
 	}
-	l->p.n_row++;
 	x->stats.queued_rows++;
-	if (l->client_rows[job->client]++ == 0)
+	if (l->client_rows[client]++ == 0)
 		l->p.n_client++;
 }
 
@@ -181,69 +195,67 @@ xeng_layer_less(struct xeng *x, struct xlayer *l, int client)
 		l->p.n_client--;
 }
 
-/* Drop empty queues from a layer's list, and find its oldest row again. */
-void
-xeng_layer_sweep(struct xlayer *l)
+static void
+unlink_layer(struct xeng *x, struct xlayer *l)
 {
-	struct policy_queue **at = &l->p.queue, *pq;
-	uint64_t since = UINT64_MAX;
+	struct policy_layer **at = &x->active;
 
-	while ((pq = *at) != NULL) {
-		struct xqueue *q = (struct xqueue *)pq;
-
-		if (pq->n == 0) {
-			*at = pq->next;
-			q->active = false;
-			continue;
-		}
-		if (q->head->job->submit_ns < since)
-			since = q->head->job->submit_ns;
-		at = &pq->next;
-	}
-	l->tail = at;
-	l->p.since_ns = since;
+	while (*at != &l->p)
+		at = &(*at)->next;
+	*at = l->p.next;
 }
 
-/* The same for every active layer, and drop layers without rows. */
-void
-xeng_sweep(struct xeng *x)
+/* A queue is in both heaps while it has runnable rows. */
+static void
+place(struct xlayer *l, struct xqueue *q)
 {
-	struct policy_layer **at = &x->active, *pl;
-
-	while ((pl = *at) != NULL) {
-		xeng_layer_sweep((struct xlayer *)pl);
-		if (pl->n_row == 0)
-			*at = pl->next;
-		else
-			at = &pl->next;
+	if (q->p.n == 0) {
+		xeng_heap_drop(&l->by_rows, &q->p);
+		xeng_heap_drop(&l->by_age, &q->p);
+		q->active = false;
+		return;
 	}
+	q->p.since_ns = q->head->job->submit_ns;
+	if (q->active) {
+		xeng_heap_moved(&l->by_rows, &q->p);
+		xeng_heap_moved(&l->by_age, &q->p);
+		return;
+	}
+	xeng_heap_add(&l->by_rows, &q->p);
+	xeng_heap_add(&l->by_age, &q->p);
+	q->active = true;
 }
 
-static struct xqueue *
-queue_of(struct xeng *x, int layer, int expert)
+void
+xeng_settle(struct xeng *x, struct xqueue *q)
 {
-	struct xlayer *l = &x->layer[layer];
+	struct xlayer *l = q->l;
+
+	if (q->p.n != 0 || q->active)
+		place(l, q);
+	l->p.n_queue = l->by_rows.n;
+	l->p.most = xeng_heap_top(&l->by_rows);
+	l->p.oldest = xeng_heap_top(&l->by_age);
+	if (l->p.oldest != NULL)
+		l->p.since_ns = l->p.oldest->since_ns;
+	else
+		unlink_layer(x, l);
+}
+
+static void
+first_use(struct xeng *x, struct xlayer *l)
+{
+	size_t n = (size_t)x->n_expert;
 	int i;
 
-	if (l->q == NULL) {
-		l->q = mem_calloc((size_t)x->n_expert, sizeof(*l->q));
-		for (i = 0; i < x->n_expert; i++) {
-			l->q[i].p.expert = i;
-			l->q[i].l = l;
-			l->q[i].tail = &l->q[i].head;
-		}
+	l->q = mem_calloc(n, sizeof(*l->q));
+	l->by_rows.q = mem_calloc(n, sizeof(struct policy_queue *));
+	l->by_age.q = mem_calloc(n, sizeof(struct policy_queue *));
+	for (i = 0; i < x->n_expert; i++) {
+		l->q[i].p.expert = i;
+		l->q[i].l = l;
+		l->q[i].tail = &l->q[i].head;
 	}
-	return &l->q[expert];
-}
-
-/* Put a queue that has become runnable into its layer's list. */
-void
-xeng_activate(struct xqueue *q)
-{
-	q->p.next = NULL;
-	*q->l->tail = &q->p;
-	q->l->tail = &q->p.next;
-	q->active = true;
 }
 
 static void
@@ -263,8 +275,12 @@ static void
 push(struct xeng *x, struct xeng_route *r)
 {
 	struct xeng_job *job = r->job;
-	struct xqueue *q = queue_of(x, job->layer, r->r.expert);
+	struct xlayer *l = &x->layer[job->layer];
+	struct xqueue *q;
 
+	if (l->q == NULL)
+		first_use(x, l);
+	q = &l->q[r->r.expert];
 	r->next = NULL;
 	*q->tail = r;
 	q->tail = &r->next;
@@ -276,9 +292,8 @@ push(struct xeng *x, struct xeng_route *r)
 		push_cold(x, q, job);
 		return;
 	}
-	xeng_layer_more(x, q->l, job);
-	if (!q->active)
-		xeng_activate(q);
+	xeng_layer_more(x, l, job->client);
+	xeng_settle(x, q);
 }
 
 /* ---- receptor ------------------------------------------------------------ */
@@ -391,11 +406,31 @@ xeng_submit(struct xeng *x, struct xeng_job *job)
 	job->left = job->n_route;
 	job->status = SLOT_OK;
 	x->stats.queued_jobs++;
+	x->n_submit++;
 	for (j = 0; j < job->n_route; j++) {
 		job->route[j].job = job;
 		push(x, &job->route[j]);
 	}
 	return SLOT_OK;
+}
+
+void
+xeng_set_policy(struct xeng *x, const struct policy *policy)
+{
+	x->opt.policy = policy;
+	memset(&x->auto_state, 0, sizeof(x->auto_state));
+}
+
+const struct policy *
+xeng_policy(const struct xeng *x)
+{
+	return x->opt.policy;
+}
+
+const struct policy_auto *
+xeng_auto(const struct xeng *x)
+{
+	return &x->auto_state;
 }
 
 const struct xeng_stats *

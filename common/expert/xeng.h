@@ -12,8 +12,9 @@
  * its expert only, so nothing here can change a result, only when it comes.
  *
  * Threads: one engine thread calls everything here; nothing blocks.  Cost of
- * a pick: proportional to what is queued, not to how many experts there are;
- * nothing is allocated per route once a job's route array has grown.
+ * a pick: proportional to the rows it runs and the layers that have any, not
+ * to how many experts there are; nothing is allocated per route once a job's
+ * route array has grown.
  */
 #ifndef MOE_XENG_H
 #define MOE_XENG_H
@@ -24,12 +25,12 @@
 
 #include "hist.h"
 #include "kern.h"
+#include "policy.h"
 #include "slot.h"
 
 struct xeng;
 struct xeng_job;
 struct resid;
-struct policy;
 
 struct xeng_route {
 	struct slot_route r;	/* filled by the caller before xeng_submit */
@@ -73,8 +74,13 @@ struct xeng_opt {
 	int hidden, inter;
 	enum kern_glu glu;
 	const struct policy *policy;	/* policy_find(); NULL: fifo */
-	uint64_t hold_ns;	/* wait: longest that a row waits for company */
-	uint32_t batch_rows;	/* wait: so many rows are enough; 0: no limit */
+	/* wait, defrag: */
+	uint64_t hold_ns;	/* longest that a row waits for company */
+	uint32_t batch_rows;	/* so many rows are enough; 0: no limit */
+	/* mtfs, flfs, defrag: */
+	uint64_t urgent_ns;	/* who has waited for it goes first */
+	uint32_t lookahead;	/* defrag: K */
+	double decay;		/* defrag: delta */
 	uint32_t pass_rows;	/* most rows of one pass; 0 = 4096 */
 	uint32_t cold_rows;	/* most routes that may wait for experts being
 				 * loaded; jobs beyond it are SLOT_COLD */
@@ -117,6 +123,19 @@ const char *xeng_why(const struct xeng *x);
  */
 bool	xeng_step(struct xeng *x, uint64_t now_ns, uint64_t *next_ns);
 
+/* What runs next from now on, whatever is queued; between any two calls, also
+ * from within a done function. */
+void	xeng_set_policy(struct xeng *x, const struct policy *policy);
+const struct policy *xeng_policy(const struct xeng *x);
+/* What the auto policy has measured since it was set; zeros under others. */
+const struct policy_auto *xeng_auto(const struct xeng *x);
+
+struct xeng_picks {		/* passes under one policy */
+	uint64_t picks, rows;
+	uint64_t urgent;	/* picks made because of urgent_ns */
+	struct hist rows_per_pick;
+};
+
 struct xeng_stats {
 	uint64_t jobs, rows;	/* done; rows counts routes */
 	uint64_t picks;
@@ -125,7 +144,7 @@ struct xeng_stats {
 	uint64_t queued_jobs;	/* now */
 	uint64_t queued_rows;	/* now, runnable; the rest waits for loading */
 	uint64_t cold_rows;	/* now, waiting for loading */
-	struct hist rows_per_pick;
+	struct xeng_picks by_policy[POLICY_N];	/* as policy_at */
 };
 /* Valid until the engine is closed; the engine thread may read it. */
 const struct xeng_stats *xeng_stats(const struct xeng *x);

@@ -78,8 +78,8 @@ warm_up(struct xeng *x, struct xqueue *q)
 
 	x->stats.cold_rows -= q->p.n;
 	for (r = q->head; r != NULL; r = r->next)
-		xeng_layer_more(x, q->l, r->job);
-	xeng_activate(q);
+		xeng_layer_more(x, q->l, r->job->client);
+	xeng_settle(x, q);
 }
 
 /* Take rows of given-up jobs out of a cold queue; with `all`, every row is
@@ -164,7 +164,7 @@ add_row(struct xeng_pass *p, struct xeng_route *r)
 
 /* Move rows of one queue into the pass, up to its capacity. */
 static void
-gather(struct xeng *x, struct xqueue *q, uint64_t now_ns)
+gather_rows(struct xeng *x, struct xqueue *q, uint64_t now_ns)
 {
 	struct xeng_pass *p = &x->pass;
 	uint32_t first = p->n;
@@ -181,6 +181,7 @@ gather(struct xeng *x, struct xqueue *q, uint64_t now_ns)
 	}
 	if (q->head == NULL)
 		q->tail = &q->head;
+	xeng_settle(x, q);
 	if (p->n == first)
 		return;
 	p->group[p->n_group].x = resid_get(x->opt.resid, q->l->p.layer,
@@ -208,47 +209,105 @@ compute(struct xeng *x)
 	x->stats.busy_ns += clock_ns() - t0;
 	x->stats.rows += p->n;
 	x->stats.picks++;
-	hist_add(&x->stats.rows_per_pick, p->n);
 	for (j = 0; j < p->n; j++)
 		route_over(x, p->route[j]->job);
 }
 
+/* The queues of a pick: of a layer, the oldest first, so that no row is left
+ * behind younger ones when the pass is full. */
 static void
-run_pick(struct xeng *x, const struct policy_pick *pick, uint64_t now_ns)
+gather(struct xeng *x, const struct policy_pick *pick, uint64_t now_ns)
 {
 	struct xlayer *l = &x->layer[pick->layer];
 	struct policy_queue *pq;
 
 	x->pass.n = x->pass.n_group = 0;
 	x->pass.scaled = false;
-	for (pq = l->p.queue; pq != NULL; pq = pq->next)
-		if (pick->expert < 0 || pick->expert == pq->expert)
-			gather(x, (struct xqueue *)pq, now_ns);
-	xeng_sweep(x);
-	if (x->pass.n > 0)
-		compute(x);
+	if (pick->expert >= 0) {
+		gather_rows(x, &l->q[pick->expert], now_ns);
+		return;
+	}
+	while ((pq = xeng_heap_top(&l->by_age)) != NULL &&
+	    x->pass.n < x->pass.cap)
+		gather_rows(x, (struct xqueue *)pq, now_ns);
+}
+
+static void
+count_pick(struct xeng *x, const struct policy_pick *pick)
+{
+	struct xeng_picks *st =
+	    &x->stats.by_policy[policy_index(x->opt.policy)];
+
+	st->picks++;
+	st->rows += x->pass.n;
+	st->urgent += pick->urgent;
+	hist_add(&st->rows_per_pick, x->pass.n);
+}
+
+static void
+run_pick(struct xeng *x, const struct policy_pick *pick, uint64_t now_ns)
+{
+	gather(x, pick, now_ns);
+	if (x->pass.n == 0)
+		return;
+	count_pick(x, pick);
+	compute(x);
+}
+
+/* Layers of which experts are here, in order, and how many. */
+static void
+find_blocks(struct xeng *x)
+{
+	uint64_t version = resid_version(x->opt.resid);
+	struct policy_layer *l;
+	int i;
+
+	if (version == x->block_seen)
+		return;
+	x->block_seen = version;
+	x->n_block = 0;
+	for (i = 0; i < x->n_layer; i++) {
+		l = &x->layer[i].p;
+		l->n_expert = resid_layer_assigned(x->opt.resid, i);
+		if (l->n_expert == 0)
+			continue;
+		l->block = x->n_block;
+		x->block[x->n_block++] = l;
+	}
+}
+
+static bool
+pick_and_run(struct xeng *x, uint64_t now_ns, uint64_t *next_ns)
+{
+	const struct policy_view v = {
+		.layer = x->active,
+		.block = x->block, .n_block = x->n_block,
+		.now_ns = now_ns, .hold_ns = x->opt.hold_ns,
+		.urgent_ns = x->opt.urgent_ns,
+		.batch_rows = x->opt.batch_rows,
+		.n_client = xeng_live_clients(x, now_ns),
+		.lookahead = x->opt.lookahead, .decay = x->opt.decay,
+		.n_submit = x->n_submit, .state = &x->auto_state,
+	};
+	struct policy_pick pick;
+
+	if (!x->opt.policy->pick(&v, &pick, next_ns))
+		return false;
+	run_pick(x, &pick, now_ns);
+	return true;
 }
 
 bool
 xeng_step(struct xeng *x, uint64_t now_ns, uint64_t *next_ns)
 {
-	struct policy_view v = {
-		.now_ns = now_ns, .hold_ns = x->opt.hold_ns,
-		.batch_rows = x->opt.batch_rows,
-	};
-	struct policy_pick pick;
 	bool did;
 
 	*next_ns = UINT64_MAX;
 	tend_cold(x, now_ns);
 	did = x->done != NULL;
 	if (x->active != NULL) {
-		v.layer = x->active;
-		v.n_client = xeng_live_clients(x, now_ns);
-		if (x->opt.policy->pick(&v, &pick, next_ns)) {
-			run_pick(x, &pick, now_ns);
-			did = true;
-		}
+		find_blocks(x);
+		did |= pick_and_run(x, now_ns, next_ns);
 	}
 	hand_back(x);
 	if (resid_any_leaving(x->opt.resid))
