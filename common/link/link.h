@@ -193,8 +193,8 @@ enum link_msg {			/* explicit numbers; 1..31 are link's own */
 	LINK_MSG_REPORT = 33,	/* daemon -> router: state as JSON */
 	LINK_MSG_DRAIN = 34,	/* server -> clients: send no more; or order */
 	LINK_MSG_HOLD = 35,	/* expert server -> clients: what is resident */
-	LINK_MSG_ASK = 36,	/* tool -> router: a request as JSON */
-	LINK_MSG_REPLY = 37,	/* router -> tool */
+	LINK_MSG_ASK = 36,	/* tool -> router -> daemon: a request as JSON */
+	LINK_MSG_REPLY = 37,	/* the way back */
 };
 #define LINK_MSG_MAX	(16u << 20)
 

@@ -29,8 +29,9 @@ struct ex_place;
 struct ex_opt {
 	const char *model, *cluster, *listen, *name, *experts, *isa;
 	int dtype, policy, device;	/* of CLI_ENUM */
-	int64_t threads, batch, block, ready_fd;
-	uint64_t memory, hold_ns, drain_ns;
+	int64_t threads, batch, block, lookahead, ready_fd;
+	uint64_t memory, hold_ns, urgent_ns, drain_ns;
+	double decay;
 	bool mixed, dry_run, quiet;
 	int verbose;
 };

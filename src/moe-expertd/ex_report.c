@@ -10,10 +10,12 @@
 #include "clock.h"
 #include "ex_client.h"
 #include "ex_place.h"
+#include "json.h"
 #include "log.h"
 #include "mem.h"
 #include "num.h"
 #include "policy.h"
+#include "policy_auto.h"
 
 #define REPORT_EVERY_NS	2000000000ull
 
@@ -49,6 +51,33 @@ busy_share(struct ex *ex, uint64_t now_ns)
 	return share < 1 ? share : 1;
 }
 
+/* Passes under each policy that has had any. */
+static json_t *
+policies_json(const struct xeng_stats *st)
+{
+	json_t *a = json_array(), *o;
+	const struct xeng_picks *p;
+	int i;
+
+	for (i = 0; i < POLICY_N; i++) {
+		p = &st->by_policy[i];
+		if (p->picks == 0)
+			continue;
+		o = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}",
+		    "policy", policy_at(i)->name,
+		    "passes", (json_int_t)p->picks,
+		    "rows", (json_int_t)p->rows,
+		    "urgent", (json_int_t)p->urgent,
+		    "rows_p50", (json_int_t)hist_quantile(&p->rows_per_pick,
+		    0.5),
+		    "rows_p99", (json_int_t)hist_quantile(&p->rows_per_pick,
+		    0.99),
+		    "rows_max", (json_int_t)p->rows_per_pick.max);
+		json_array_append_new(a, o);
+	}
+	return a;
+}
+
 static char *
 report_text(struct ex *ex, uint64_t now_ns)
 {
@@ -59,7 +88,7 @@ report_text(struct ex *ex, uint64_t now_ns)
 
 	resid_count(ex->resid, &n);
 	o = json_pack("{s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, s:I, s:f}",
+	    "s:I, s:I, s:f, s:s, s:o}",
 	    "name", ex->opt.name, "role", "expert", "state", state_name(ex),
 	    "pid", (json_int_t)getpid(),
 	    "up_s", (double)(now_ns - ex->start_ns) / 1e9,
@@ -71,7 +100,9 @@ report_text(struct ex *ex, uint64_t now_ns)
 	    "rows", (json_int_t)st->rows,
 	    "passes", (json_int_t)st->picks,
 	    "bad", (json_int_t)ex->n_bad,
-	    "busy", busy_share(ex, now_ns));
+	    "busy", busy_share(ex, now_ns),
+	    "policy", xeng_policy(ex->xeng)->name,
+	    "policies", policies_json(st));
 	if (o == NULL)
 		BUG("json_pack");
 	text = json_dumps(o, JSON_COMPACT);
@@ -96,14 +127,80 @@ ex_report_tend(struct ex *ex, uint64_t now_ns)
 	return ex->report_next_ns;
 }
 
+static void
+reply(struct ex *ex, const char *key, const char *value)
+{
+	json_t *o = json_pack("{s:s}", key, value);
+	char *text = json_dumps(o, JSON_COMPACT);
+
+	json_decref(o);
+	if (text != NULL)
+		(void)link_msg(ex->router, LINK_MSG_REPLY, text, strlen(text));
+	free(text);
+}
+
+/* {"policy": NAME}: run by this one from now on. */
+static void
+obey(struct ex *ex, const void *data, size_t n)
+{
+	struct err e = ERR_INIT;
+	json_t *o = json_want_text(data, n, "the router's order", ERR_DATA, &e);
+	const struct json_src s = { o, "the router's order", "", 0, &e };
+	const struct policy *p = NULL;
+	const char *name;
+
+	if (o != NULL && json_want_str(&s, "policy", &name) == 0 &&
+	    (p = policy_find(name)) == NULL)
+		err_set(&e, ERR_DATA, "the router's order: policy '%.40s' is "
+		    "none of " POLICY_NAMES, name);
+	if (p == NULL) {
+		log_error("%s; going on as before", e.text);
+		reply(ex, "error", e.text);
+	} else {
+		log_info("policy %s, by order of the router", p->name);
+		xeng_set_policy(ex->xeng, p);
+		reply(ex, "policy", p->name);
+		ex_report_soon(ex);
+	}
+	json_decref(o);
+}
+
 void
 ex_report_heard(struct ex *ex, const struct link_event *ev)
 {
 	if (ev->type == LINK_MSG_MAP)
 		ex_place_map(ex, ev->data, ev->n);
+	if (ev->type == LINK_MSG_ASK)
+		obey(ex, ev->data, ev->n);
 	/* The same way as by hand, with the bound of -t. */
 	if (ev->type == LINK_MSG_DRAIN && ex->state != EX_DRAINING)
 		kill(getpid(), SIGTERM);
+}
+
+static void
+dump_policies(const struct ex *ex)
+{
+	const struct policy_auto *au = xeng_auto(ex->xeng);
+	const struct xeng_picks *p;
+	int i;
+
+	for (i = 0; i < POLICY_N; i++) {
+		p = &xeng_stats(ex->xeng)->by_policy[i];
+		if (p->picks == 0)
+			continue;
+		log_info("policy %s: %llu rows in %llu passes, %llu urgent; "
+		    "rows a pass p50 %llu p99 %llu max %llu",
+		    policy_at(i)->name, (unsigned long long)p->rows,
+		    (unsigned long long)p->picks,
+		    (unsigned long long)p->urgent, (unsigned long long)
+		    hist_quantile(&p->rows_per_pick, 0.5), (unsigned long long)
+		    hist_quantile(&p->rows_per_pick, 0.99),
+		    (unsigned long long)p->rows_per_pick.max);
+	}
+	if (au->begun)
+		log_info("policy auto: %s now, %llu switches; depth %.0f, "
+		    "skew %.2f", au->defrag ? "defrag" : "fifo",
+		    (unsigned long long)au->n_switch, au->depth, au->skew);
 }
 
 void
@@ -119,18 +216,16 @@ ex_report_dump(struct ex *ex, uint64_t now_ns)
 	link_counters(ex->port, &lc);
 	log_info("%s for %s, %u clients, policy %s, %s", state_name(ex),
 	    num_dur_text(now_ns - ex->start_ns, up), ex_client_count(ex),
-	    policy_at(ex->opt.policy)->name, kern_variant(ex->kern));
+	    xeng_policy(ex->xeng)->name, kern_variant(ex->kern));
 	log_info("experts: %u resident (%s), %u loading, %u assigned; "
 	    "memory of the process %s", n.here,
 	    num_size_text(n.here_bytes, bytes), n.loading, n.assigned,
 	    num_size_text(mem_resident(), rss));
 	log_info("done: %llu requests, %llu rows in %llu passes, %s of "
-	    "computing; rows a pass p50 %llu p99 %llu max %llu",
+	    "computing",
 	    (unsigned long long)st->jobs, (unsigned long long)st->rows,
-	    (unsigned long long)st->picks, num_dur_text(st->busy_ns, busy),
-	    (unsigned long long)hist_quantile(&st->rows_per_pick, 0.5),
-	    (unsigned long long)hist_quantile(&st->rows_per_pick, 0.99),
-	    (unsigned long long)st->rows_per_pick.max);
+	    (unsigned long long)st->picks, num_dur_text(st->busy_ns, busy));
+	dump_policies(ex);
 	log_info("refused: %llu bad, %llu not here, %llu cold, %llu expired; "
 	    "links: %llu up, %llu down, %llu bad, %llu refused, %llu sleeps",
 	    (unsigned long long)ex->n_bad, (unsigned long long)st->not_here,

@@ -80,6 +80,9 @@ open_experts(struct ex *ex, struct err *err)
 	    .inter = ex->cfg->inter, .glu = ex->cfg->glu,
 	    .policy = policy_at(ex->opt.policy), .hold_ns = ex->opt.hold_ns,
 	    .batch_rows = (uint32_t)ex->opt.batch,
+	    .urgent_ns = ex->opt.urgent_ns,
+	    .lookahead = (uint32_t)ex->opt.lookahead,
+	    .decay = ex->opt.decay,
 	    .cold_rows = MAX_COLD_ROWS };
 
 	ex->resid = resid_open(&ro);

@@ -201,6 +201,8 @@ main(void)
 		return 0;
 	snprintf(addr, sizeof(addr), "shm:%s/e.sock", dir);
 	test_answers(addr, "--policy fifo");
+	test_answers(addr, "--policy defrag --lookahead 2 --decay 0.5 --urgent "
+	    "1ms");
 	test_answers(tcp_addr(), "--policy wait");
 	test_ping(addr);
 	test_bound(addr);

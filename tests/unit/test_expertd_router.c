@@ -68,6 +68,63 @@ has_all(const struct front *f)
 	return hold_count(&f->hold) == (uint64_t)(cfg->n_layer * cfg->n_expert);
 }
 
+/* The router's side: what the server says to an order. */
+static bool
+replies(struct link_port *p, const char *order, const char *want)
+{
+	uint64_t end = clock_ns() + LIMIT_NS;
+	struct link_event ev;
+	bool good;
+
+	link_msg(server, LINK_MSG_ASK, order, strlen(order));
+	while (clock_ns() < end) {
+		while (link_next(p, &ev)) {
+			if (ev.what != LINK_MSG || ev.type != LINK_MSG_REPLY)
+				continue;
+			good = memmem(ev.data, ev.n, want, strlen(want)) !=
+			    NULL;
+			if (!good)
+				printf("# %.*s\n", (int)ev.n,
+				    (const char *)ev.data);
+			return good;
+		}
+		link_wait(p, end);
+	}
+	return false;
+}
+
+/* Another policy while rows come and go. */
+static void
+test_order(struct link_port *p, struct front *f)
+{
+	static const char *const name[] = { "defrag", "mtfs", "auto", "flfs",
+	    "wait", "fifo" };
+	char order[64], want[64];
+	unsigned ok = f->n_ok;
+	json_t *a;
+	size_t i;
+
+	for (i = 0; i < sizeof(name) / sizeof(name[0]); i++) {
+		snprintf(order, sizeof(order), "{\"policy\": \"%s\"}", name[i]);
+		snprintf(want, sizeof(want), "{\"policy\":\"%s\"}", name[i]);
+		ask_many(f, 10, cfg->n_expert);
+		OK(replies(p, order, want), "order: %s", name[i]);
+	}
+	OK(until(f, is_idle) && f->n_ok == ok + 60, "the answers are the same");
+	OK(replies(p, "{\"policy\": \"none\"}", "{\"error\":") &&
+	    replies(p, "{\"policy\": 3}", "{\"error\":") &&
+	    replies(p, "{}", "{\"error\":") &&
+	    replies(p, "nonsense", "{\"error\":"), "bad orders are refused");
+	json_decref(report);
+	report = NULL;
+	OK(report_until(p, cfg->n_layer * cfg->n_expert), "a report");
+	EQ_STR(json_string_value(json_object_get(report, "policy")), "fifo",
+	    "it has the policy");
+	a = json_object_get(report, "policies");
+	OK(json_array_size(a) >= 1 && json_integer_value(json_object_get(
+	    json_array_get(a, 0), "rows")) > 0, "and the rows of each");
+}
+
 static void
 test_router(const char *addr)
 {
@@ -118,6 +175,7 @@ test_router(const char *addr)
 	    link_listen(p, raddr, raddr, NULL) == 0 &&
 	    report_until(p, cfg->n_layer * cfg->n_expert),
 	    "a new router gets reports again");
+	test_order(p, &f);
 	link_msg(server, LINK_MSG_DRAIN, NULL, 0);
 	OK(until(&f, is_draining), "and orders to drain");
 	EQ_INT(daemon_end(&d, 0), 0, "it ends with 0");
