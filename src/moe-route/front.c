@@ -234,8 +234,10 @@ front_main(int argc, char **argv)
 	struct err err = ERR_INIT;
 	int rc, level;
 
-	if (parse(&f, argc, argv, &err) != 0)
+	if (parse(&f, argc, argv, &err) != 0) {
+		mem_free(f.to.p);
 		return cli_fail(PROG, &err);
+	}
 	level = LOG_INFO + f.verbose - f.quiet;
 	log_init("moe-route", f.name, level < LOG_ERROR ? LOG_ERROR :
 	    level > LOG_DEBUG ? LOG_DEBUG : (enum log_level)level);

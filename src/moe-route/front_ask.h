@@ -14,7 +14,7 @@
 
 #include "str.h"
 
-#define FRONT_MAX_CHOICE	4096
+#define FRONT_MAX_CHOICE	128	/* moe-attnd refuses more */
 
 struct front_ask {
 	bool stream, want_ids, want_usage;	/* what the client asked for */

@@ -12,7 +12,7 @@
 
 #define SWEEP_NS	1000000000u
 /* A remembered stream is sent again at once. */
-#define MAX_OUT		(16u << 20)
+#define MAX_OUT		(FRONT_MAX_REPLY + (1u << 20))
 
 void
 front_door_why(const struct front_door *d, char *out, size_t n)

@@ -76,6 +76,8 @@ bool
 front_keep_add(struct front_keep *k, struct front_kept *e, const void *p,
     size_t n)
 {
+	if (e->reply.n + n > FRONT_MAX_REPLY)
+		return false;
 	while (k->bytes + n > k->max_bytes)
 		if (!drop_oldest(k, e))
 			return false;

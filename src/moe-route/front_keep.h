@@ -16,6 +16,7 @@
 
 #define FRONT_MAX_KEPT	4096
 #define FRONT_MAX_KEY	256	/* bytes of an Idempotency-Key */
+#define FRONT_MAX_REPLY	(8u << 20)	/* bytes of an answer that is kept */
 
 struct front_job;
 
