@@ -38,8 +38,8 @@ cluster_role_name(enum cluster_role role)
 	return "?";
 }
 
-static bool
-name_ok(const char *s)
+bool
+cluster_name_ok(const char *s)
 {
 	static const char set[] = "abcdefghijklmnopqrstuvwxyz"
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
@@ -55,7 +55,7 @@ add_member(struct parse *p, enum cluster_role role, char **word, int n)
 
 	if (n != 3)
 		return bad(p, "%s takes a name and an address", word[0]);
-	if (!name_ok(word[1]))
+	if (!cluster_name_ok(word[1]))
 		return bad(p, "'%s' is no name (letters, digits, - _ . and "
 		    "at most 47)", word[1]);
 	if (role != CLUSTER_FRONT && strchr(word[2], ':') == NULL)

@@ -56,6 +56,8 @@ void	cluster_write(const struct cluster *c, struct str *out);
 const struct cluster_member *cluster_find(const struct cluster *c,
 	    enum cluster_role role, const char *name);
 size_t	cluster_count(const struct cluster *c, enum cluster_role role);
+/* May a member be called this?  Letters, digits, - _ . and at most 47. */
+bool	cluster_name_ok(const char *name);
 const char *cluster_role_name(enum cluster_role role);	/* "expert" */
 
 #endif

@@ -155,6 +155,9 @@ fail_job(struct at_job *j, int status, const char *text)
 	j->api->prom.errors++;
 	if (!j->streaming) {
 		snprintf(bad.text, sizeof(bad.text), "%s", text);
+		/* What the engine can never take is too long. */
+		if (status == 400)
+			snprintf(bad.param, sizeof(bad.param), "max_tokens");
 		at_job_refuse(j->api, j->r, &bad);
 		end_job(j);
 		return;

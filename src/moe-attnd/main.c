@@ -17,6 +17,9 @@
 #include "log.h"
 #include "mem.h"
 
+#define CONTROLS	"\001\002\003\004\005\006\a\b\t\n\v\f\r\016\017"	\
+	"\020\021\022\023\024\025\026\027\030\031\032\033\034\035\036\037\177"
+
 static const struct cli_opt *
 options(struct at_main *a)
 {
@@ -103,6 +106,14 @@ check_options(const struct at_main *a, struct err *err)
 		return err_set(err, ERR_USAGE, a->local ?
 		    "--local and -f exclude each other" :
 		    "-f CLUSTER or --local is needed");
+	if (!cluster_name_ok(a->name))
+		return err_set(err, ERR_USAGE, "-i '%s' is no name (letters, "
+		    "digits, - _ . and at most 47)", a->name);
+	if (a->alias != NULL && a->alias[strcspn(a->alias, CONTROLS)] != '\0')
+		return err_set(err, ERR_USAGE, "--alias holds a control "
+		    "character");
+	if (a->alias != NULL && a->alias[0] == '\0')
+		return err_set(err, ERR_USAGE, "--alias is empty");
 	if (a->max_seq > a->step_rows)
 		return err_set(err, ERR_USAGE, "--max-seqs %lld is more than "
 		    "--step-rows %lld: a step has a row for each",

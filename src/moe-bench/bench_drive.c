@@ -187,11 +187,29 @@ model_name(const struct drive *d, struct oai *c, struct err *err)
 	return d->o.model != NULL ? mem_strdup(d->o.model) : oai_model(c, err);
 }
 
+/* Can this file be written?  Asked before the load, not after it. */
+static int
+writable(const char *path, struct err *err)
+{
+	FILE *fp;
+
+	if (path == NULL)
+		return 0;
+	fp = fopen(path, "a");
+	if (fp == NULL)
+		return err_sys(err, ERR_USAGE, errno, "%s", path);
+	fclose(fp);
+	return 0;
+}
+
 static int
 run(struct drive *d, struct oai *c, struct oai *check, struct err *err)
 {
 	struct drive_sum s;
 
+	if (writable(d->o.summary, err) != 0 ||
+	    writable(d->o.records, err) != 0)
+		return -1;
 	if ((d->model = model_name(d, c, err)) == NULL)
 		return -1;
 	if (check != NULL &&

@@ -11,10 +11,12 @@
 #include <string.h>
 
 #include "mem.h"
+#include "num.h"
 
 #define CTX	1024		/* tokens of a sequence in attn */
 #define HEAD	128
 #define CHECKED	8		/* rows that are compared */
+#define MAX_SETS	4096	/* copies: tiny shapes stay in the caches */
 
 struct bench_kern_op {
 	struct bench_kern_make m;
@@ -87,12 +89,16 @@ static int
 pick_sets(struct bench_kern_op *op, size_t bytes, size_t least,
     struct err *err)
 {
+	char one[NUM_TEXT];
+
 	op->sets = op->m.cold_bytes / bytes + 1;
+	if (op->sets > MAX_SETS)
+		op->sets = MAX_SETS;
 	if (op->sets < least)
 		op->sets = least;
 	if (op->sets * bytes > op->m.max_bytes)
-		return err_set(err, ERR_UNAVAIL, "%zu copies of %zu MiB do not "
-		    "fit into --memory", op->sets, bytes >> 20);
+		return err_set(err, ERR_UNAVAIL, "%zu copies of %s do not "
+		    "fit into --memory", op->sets, num_size_text(bytes, one));
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "cluster.h"
 #include "policy.h"
 
 static const struct ex_opt defaults = {
@@ -25,9 +26,9 @@ check(const struct ex_opt *o, int left, struct err *err)
 		return err_set(err, ERR_USAGE, "no operands are taken");
 	if (o->name == NULL || o->name[0] == '\0')
 		return err_set(err, ERR_USAGE, "-i NAME is missing");
-	if (strlen(o->name) >= LINK_NAME)
-		return err_set(err, ERR_USAGE, "-i %s: more than %d bytes",
-		    o->name, LINK_NAME - 1);
+	if (!cluster_name_ok(o->name))
+		return err_set(err, ERR_USAGE, "-i '%s' is no name (letters, "
+		    "digits, - _ . and at most 47)", o->name);
 	if (o->cluster == NULL && o->model == NULL)
 		return err_set(err, ERR_USAGE, "-m DIR is missing (or -f "
 		    "CLUSTER with a model line)");
