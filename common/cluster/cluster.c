@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "addr.h"
 #include "mem.h"
 #include "num.h"
 
@@ -20,7 +21,7 @@ struct parse {
 static int
 bad(struct parse *p, const char *fmt, const char *what)
 {
-	char text[300];
+	char text[sizeof(p->err->text) + 100];
 
 	snprintf(text, sizeof(text), fmt, what);
 	return err_set(p->err, ERR_DATA, "%s:%d: %s", p->c->path, p->line,
@@ -51,6 +52,8 @@ static int
 add_member(struct parse *p, enum cluster_role role, char **word, int n)
 {
 	struct cluster *c = p->c;
+	struct err e = ERR_INIT;
+	struct addr a;
 	size_t i;
 
 	if (n != 3)
@@ -58,13 +61,13 @@ add_member(struct parse *p, enum cluster_role role, char **word, int n)
 	if (!cluster_name_ok(word[1]))
 		return bad(p, "'%s' is no name (letters, digits, - _ . and "
 		    "at most 47)", word[1]);
-	if (role != CLUSTER_FRONT && strchr(word[2], ':') == NULL)
-		return bad(p, "'%s' is no address (shm:PATH or tcp:HOST:PORT)",
-		    word[2]);
+	if (role != CLUSTER_FRONT && addr_parse(word[2], &a, &e) != 0)
+		return bad(p, "%s", e.text);
 	for (i = 0; i < c->n_member; i++) {
 		if (strcmp(c->member[i].name, word[1]) == 0)
 			return bad(p, "the name '%s' is taken", word[1]);
-		if (strcmp(c->member[i].addr, word[2]) == 0)
+		if (strcmp(addr_inner(c->member[i].addr),
+		    addr_inner(word[2])) == 0)
 			return bad(p, "the address '%s' is taken", word[2]);
 	}
 	if (c->n_member == CLUSTER_MAX_MEMBER)

@@ -144,6 +144,17 @@ addr_parse(const char *text, struct addr *a, struct err *err)
 	    parse_fault(text, a, err) : parse_plain(text, a, err);
 }
 
+const char *
+addr_inner(const char *text)
+{
+	const char *colon;
+
+	if (strncmp(text, FAULT, strlen(FAULT)) != 0)
+		return text;
+	colon = strchr(text + strlen(FAULT), ':');
+	return colon != NULL ? colon + 1 : text;
+}
+
 static void
 resolve_path(struct addr *a)
 {

@@ -39,6 +39,9 @@ int	addr_parse(const char *text, struct addr *a, struct err *err);
 /* Fill sa.  Numeric hosts and paths take no time, names what the resolver
  * takes.  -1: ERR_TEMP (no such host now). */
 int	addr_resolve(struct addr *a, bool passive, struct err *err);
+/* Within a fault:SPEC:ADDRESS that addr_parse takes: where ADDRESS begins.
+ * Else text itself. */
+const char *addr_inner(const char *text);
 /* Back to text, from sa when it is filled (the true port); without the fault
  * around it. */
 void	addr_text(const struct addr *a, char out[ADDR_TEXT]);

@@ -59,8 +59,13 @@ test_refused(void)
 		    "x:2: expert takes a name and an address" },
 		{ "moe-cluster 1\nexpert e/1 shm:/a\n", "x:2: 'e/1' is no name "
 		    "(letters, digits, - _ . and at most 47)" },
-		{ "moe-cluster 1\nexpert e1 nowhere\n", "x:2: 'nowhere' is no "
-		    "address (shm:PATH or tcp:HOST:PORT)" },
+		{ "moe-cluster 1\nexpert e1 nowhere\n", "x:2: nowhere: not an "
+		    "address (shm:PATH, tcp:HOST:PORT)" },
+		{ "moe-cluster 1\nexpert e1 fault:dorp=1:shm:/a\n",
+		    "x:2: fault:dorp=1:shm:/a: fault: no such key 'dorp'" },
+		{ "moe-cluster 1\nexpert e1 fault:drop=1:shm:/a\n"
+		    "expert e2 shm:/a\n",
+		    "x:3: the address 'shm:/a' is taken" },
 		{ "moe-cluster 1\nexpert e1 shm:/a\nfront e1 h:1\n",
 		    "x:3: the name 'e1' is taken" },
 		{ "moe-cluster 1\nexpert e1 shm:/a\nexpert e2 shm:/a\n",
