@@ -32,6 +32,7 @@ struct at_server {
 	struct at_call *out;	/* sent, at most the ring's depth */
 	struct at_call *open;	/* being filled by at_disp */
 	double rtt_ns, rtt_var_ns;	/* of calls, smoothed; 0: none yet */
+	int late;		/* deadlines missed since its last answer */
 	int load;		/* cost given to it in the current assignment */
 };
 

@@ -11,8 +11,9 @@
 /* Weight of a new sample in the smoothed round trip (as in RFC 6298). */
 #define RTT_GAIN	0.125
 #define RTT_VAR_GAIN	0.25
-/* Until a server has answered once, grant it this much more. */
+/* Until any server has answered once, grant them this much more. */
 #define FIRST_CALL_NS	5e9
+#define MAX_LATE	5	/* doublings of the allowance */
 
 int
 at_server_open(struct at_server **out, struct at_disp *d, int index,
@@ -124,13 +125,35 @@ fill(const struct at_disp *d, const struct at_call *c, void *mem)
 	return n;
 }
 
+/* What a call to s usually takes: what it took there since it came up; for its
+ * first call, what the slowest of the others takes. */
+static double
+usual_ns(const struct at_server *s)
+{
+	const struct at_disp *d = s->d;
+	const struct at_server *o;
+	double most = 0, ns;
+	int i;
+
+	if (s->rtt_ns > 0)
+		return s->rtt_ns + 4 * s->rtt_var_ns;
+	for (i = 0; i < d->n_server; i++) {
+		o = d->server[i];
+		ns = o->rtt_ns + 4 * o->rtt_var_ns;
+		if (o->rtt_ns > 0 && ns > most)
+			most = ns;
+	}
+	return most > 0 ? most : FIRST_CALL_NS;
+}
+
+/* Twice as long after each miss in a row: a server that has become slower than
+ * it was is not cut off for ever. */
 static uint64_t
 allowance_ns(const struct at_server *s)
 {
-	double usual = s->rtt_ns > 0 ? s->rtt_ns + 4 * s->rtt_var_ns :
-	    FIRST_CALL_NS;
+	uint64_t ns = s->d->o.deadline_ns + (uint64_t)(4 * usual_ns(s));
 
-	return s->d->o.deadline_ns + (uint64_t)(4 * usual);
+	return ns << (s->late < MAX_LATE ? s->late : MAX_LATE);
 }
 
 static void
@@ -190,6 +213,7 @@ at_server_check(struct at_server *s, uint64_t now_ns)
 	if (!s->up || at_server_due(s) > now_ns)
 		return;
 	s->d->stat.deadline_missed++;
+	s->late++;
 	/* Not membership, only our own suspicion: the pair is rebuilt with new
 	 * memory, so nothing that comes late can be taken for an answer. */
 	log_warn("server %s: a call's deadline has passed", s->name);
@@ -201,11 +225,18 @@ uint64_t
 at_server_due(const struct at_server *s)
 {
 	const struct at_call *c;
-	uint64_t due = UINT64_MAX;
+	uint64_t due = UINT64_MAX, most = UINT64_MAX, at;
 
-	for (c = s->out; c != NULL; c = c->next)
-		if (c->deadline_ns < due)
-			due = c->deadline_ns;
+	/* A first call was sent with patience; others have answered since. */
+	if (s->out != NULL && s->rtt_ns <= 0)
+		most = allowance_ns(s);
+	for (c = s->out; c != NULL; c = c->next) {
+		at = c->deadline_ns;
+		if (most != UINT64_MAX && c->sent_ns + most < at)
+			at = c->sent_ns + most;
+		if (at < due)
+			due = at;
+	}
 	return due;
 }
 
@@ -262,6 +293,7 @@ measure(struct at_server *s, const struct at_call *c)
 {
 	double rtt = (double)(clock_ns() - c->sent_ns), diff;
 
+	s->late = 0;
 	if (s->rtt_ns <= 0) {
 		s->rtt_ns = rtt;
 		s->rtt_var_ns = rtt / 2;

@@ -479,6 +479,24 @@ test_deadline(void)
 		answer_all();
 	}
 	OK(b.f.left == 0 && batch_right(&b), "and its rows are answered by others");
+	event(0, LINK_UP);
+	do {
+		fill_batch(&b, d, &r);
+	} while (b.f.n_row < 20);
+	at_disp_send(d, &b.f);
+	OK(pair[0].slot[0].sent, "it is back, and silent again");
+	for (i = 0; i < DEPTH; i++)
+		for (s = 1; s < SERVERS; s++)
+			if (pair[s].slot[i].sent)
+				answer_slot(s, i, SLOT_OK, false);
+	tick(d, 100000000);
+	EQ_INT(d->stat.deadline_missed, 2, "its first call has the others' "
+	    "time, not seconds");
+	for (i = 0; i < 4 && b.f.left > 0; i++) {
+		tick(d, 30000000);
+		answer_all();
+	}
+	OK(b.f.left == 0 && batch_right(&b), "answered by others again");
 	at_flight_free(&b.f);
 	close_disp(d);
 }
