@@ -100,6 +100,7 @@ open_port(struct at_main *a, uint64_t fingerprint, struct err *err)
 	    kern_variant(a->kn));
 	o.me.act = (uint8_t)kern_act(a->kn);
 	o.me.mixed = a->mixed;
+	o.crc = a->crc;
 	o.me.hidden = (uint32_t)c->hidden;
 	o.me.n_layer = (uint32_t)c->n_layer;
 	o.me.n_expert = (uint32_t)c->n_expert;

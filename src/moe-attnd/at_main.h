@@ -19,7 +19,7 @@ struct at_main {
 	/* options */
 	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
 	const char *template_name, *key_file;
-	bool local, no_prefix, mixed, insecure, dry_run;
+	bool local, no_prefix, mixed, crc, insecure, dry_run;
 	int dtype, quiet, verbose;
 	int64_t threads, ctx_tok, groups, max_seq, max_queue, step_rows, chunk;
 	int64_t ready_fd;

@@ -108,6 +108,8 @@ parse(struct bench *b, int argc, char **argv, struct err *err)
 		    "both ends wait with link_wait (default)", 0, 0, NULL },
 		{ 'a', "awake", CLI_FLAG, &b->awake, NULL,
 		    "both ends poll without ever sleeping", 0, 0, NULL },
+		{ 'c', "crc", CLI_FLAG, &b->opt.crc, NULL,
+		    "checksums of bodies over shm, too", 0, 0, NULL },
 		{ 'j', "json", CLI_FLAG, &b->json, NULL,
 		    "NDJSON instead of TSV", 0, 0, NULL },
 		{ 0, NULL, CLI_FLAG, NULL, NULL, NULL, 0, 0, NULL }
