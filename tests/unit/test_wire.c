@@ -43,6 +43,23 @@ test_crc(void)
 	EQ_INT(bad, 0, "both ways agree, and it can go on");
 }
 
+/* Lengths on both sides of every multiple of what goes side by side. */
+static void
+test_crc_long(void)
+{
+	static uint8_t b[20000];
+	struct rng r = { 2, 0 };
+	size_t i, k, bad = 0;
+
+	for (i = 0; i < sizeof(b); i++)
+		b[i] = (uint8_t)rng_next(&r);
+	for (i = 3072; i < sizeof(b); i += 3072)
+		for (k = i - 9; k < i + 9; k++)
+			bad += slot_crc32c(7, b + k % 8, k) !=
+			    slot_crc32c_portable(7, b + k % 8, k);
+	EQ_INT(bad, 0, "both ways agree on long ones");
+}
+
 /* ---- slots ------------------------------------------------------------------------------ */
 
 #define SLOT_BYTES	4096
@@ -521,6 +538,7 @@ main(void)
 	if (root == NULL)
 		root = ".";
 	test_crc();
+	test_crc_long();
 	test_slot();
 	test_frame();
 	test_frame_limits();
