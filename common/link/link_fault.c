@@ -76,7 +76,7 @@ struct fault_ring {
 	uint64_t again_until_ns;
 };
 
-/* ---- of a pair ------------------------------------------------------------------ */
+/* ---- of a pair ---- */
 
 struct link_fault *
 link_fault_new(const struct link_fault_spec *s)
@@ -133,7 +133,7 @@ link_fault_count(const struct link_fault *f, struct link_faults *out)
 		memset(out, 0, sizeof(*out));
 }
 
-/* ---- draws ---------------------------------------------------------------------- */
+/* ---- draws ---- */
 
 static uint64_t
 key_of(enum draw d, enum link_fault_way w)
@@ -210,7 +210,7 @@ corrupt(struct fault_ring *fr, uint8_t *slot, enum link_fault_way w,
 			    w), nth));
 }
 
-/* ---- lanes ----------------------------------------------------------------------- */
+/* ---- lanes ---- */
 
 static void
 push(struct lane *l, struct late late)
@@ -243,7 +243,7 @@ first_due(const struct lane *l, uint64_t now_ns)
 	return best;
 }
 
-/* ---- requests ---------------------------------------------------------------------- */
+/* ---- requests ---- */
 
 /* One more slot has gone over this connection. */
 static int
@@ -325,7 +325,7 @@ fault_put(struct link_ring *r, int i, uint32_t bytes, struct err *err)
 	return send_due(fr, err);
 }
 
-/* ---- answers ----------------------------------------------------------------------- */
+/* ---- answers ---- */
 
 /* Keep a second copy, if none is kept. */
 static void
@@ -460,7 +460,7 @@ fault_peek(struct link_ring *r)
 	    fr->in->tp->peek(fr->in);
 }
 
-/* ---- sleeping ------------------------------------------------------------------------ */
+/* ---- sleeping ---- */
 
 static uint64_t
 next_due(const struct fault_ring *fr)
@@ -518,7 +518,7 @@ fault_rouse(struct link_ring *r, bool readable)
 	fr->in->tp->rouse(fr->in, in);
 }
 
-/* ---- making and closing ------------------------------------------------------------ */
+/* ---- making and closing ---- */
 
 /* The true ring is closed unless it was never ours. */
 static void

@@ -64,7 +64,7 @@ struct link_fault_spec {
 int	link_fault_spec_parse(const char *text, size_t n,
 	    struct link_fault_spec *s, struct err *err);
 
-/* ---- of a pair ------------------------------------------------------------ */
+/* ---- of a pair ---- */
 
 /* What a dialled pair keeps across its connections. */
 struct link_fault;

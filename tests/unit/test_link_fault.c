@@ -8,12 +8,13 @@
 
 #define MS		1000000ull
 #define DEADLINE_NS	(300 * MS)
+#define PATIENT_NS	(1500 * MS)	/* far beyond what heartbeats take */
 #define BEAT_NS		(20 * MS)
 #define MAX_REQ		2000
 
 static const char *const transports[] = { "shm:", "tcp:" };
 
-/* ---- a server that answers in order --------------------------------------------- */
+/* ---- a server that answers in order ---- */
 
 struct server {
 	struct link_port *port;
@@ -67,13 +68,14 @@ stop(struct server *s)
 	link_port_close(s->port);
 }
 
-/* ---- a client that does not give up ------------------------------------------------ */
+/* ---- a client that does not give up ---- */
 
 struct trial {
 	const char *tp, *spec;
 	int n;
 	uint32_t bytes;
 	int window;		/* requests in flight */
+	uint64_t deadline_ns;	/* 0: DEADLINE_NS */
 };
 
 struct outcome {
@@ -152,20 +154,21 @@ static uint64_t
 check_deadlines(struct client *c)
 {
 	uint64_t first = UINT64_MAX, now = clock_ns();
+	uint64_t most = c->t->deadline_ns ? c->t->deadline_ns : DEADLINE_NS;
 	int i;
 
 	for (i = 0; i < c->t->n; i++)
 		if (c->state[i] == SENT && c->sent_ns[i] < first)
 			first = c->sent_ns[i];
 	if (first == UINT64_MAX)
-		return now + DEADLINE_NS;
-	if (first + DEADLINE_NS > now)
-		return first + DEADLINE_NS;
+		return now + most;
+	if (first + most > now)
+		return first + most;
 	if (link_is_up(c->pair)) {
 		c->o->missed++;
 		link_break(c->pair, "too late");
 	}
-	return now + DEADLINE_NS;
+	return now + most;
 }
 
 static void
@@ -220,31 +223,31 @@ suffer(struct trial t)
 	return o;
 }
 
-/* ---- time -------------------------------------------------------------------------- */
+/* ---- time ---- */
 
 static void
 test_time(const char *tp)
 {
 	struct outcome o;
 
-	o = suffer((struct trial){ tp, "delay=15ms", 10, 4096, 4 });
+	o = suffer((struct trial){ tp, "delay=15ms", 10, 4096, 4, 0 });
 	OK(o.min_ns >= 30 * MS && o.down == 0, "a delay each way");
 	EQ_INT(o.f.delayed, 20, "of every slot");
-	o = suffer((struct trial){ tp, "delay=15ms,dir=in", 4, 64, 1 });
+	o = suffer((struct trial){ tp, "delay=15ms,dir=in", 4, 64, 1, 0 });
 	OK(o.min_ns >= 15 * MS && o.f.delayed == 4, "one way only");
-	o = suffer((struct trial){ tp, "jitter=5ms", 40, 4096, 4 });
+	o = suffer((struct trial){ tp, "jitter=5ms", 40, 4096, 4, 0 });
 	/* Shared memory is looked at slot by slot, in no order. */
 	OK((o.overtaken == 0 || strcmp(tp, "shm:") == 0) && o.down == 0,
 	    "jitter keeps the order");
-	o = suffer((struct trial){ tp, "throttle=4M", 4, 65536, 4 });
+	o = suffer((struct trial){ tp, "throttle=4M", 4, 65536, 4, 0 });
 	OK(o.took_ns >= 4 * 65536 * 1000ull / 4200, "throttled to 4 MB/s: %llu "
 	    "ms", (unsigned long long)(o.took_ns / MS));
 	o = suffer((struct trial){ tp, "delay=400ms,dir=in,until=500ms", 8,
-	    4096, 2 });
+	    4096, 2, 0 });
 	OK(o.missed > 0, "what comes after the deadline is never taken");
 }
 
-/* ---- loss --------------------------------------------------------------------------- */
+/* ---- loss ---- */
 
 static void
 test_loss(const char *tp)
@@ -252,31 +255,33 @@ test_loss(const char *tp)
 	struct outcome o;
 
 	o = suffer((struct trial){ tp, "drop=0.02,dir=out,seed=3", 200, 4096,
-	    4 });
+	    4, 0 });
 	OK(o.f.dropped > 0 && o.down > 0, "requests were dropped");
 	o = suffer((struct trial){ tp, "drop=0.02,dir=in,seed=3", 200, 4096,
-	    4 });
+	    4, 0 });
 	OK(o.f.dropped > 0 && o.missed > 0, "answers were dropped");
-	o = suffer((struct trial){ tp, "cut=30", 100, 4096, 4 });
+	o = suffer((struct trial){ tp, "cut=30", 100, 4096, 4, 0 });
 	OK(o.f.cut >= 6 && o.down == (int)o.f.cut, "cut every 30 slots: %d",
 	    o.down);
 	OK(strstr(o.why, "cut after 30 slots") != NULL, "why: %s", o.why);
 	o = suffer((struct trial){ tp, "cut-at=30ms,delay=1ms,until=100ms",
-	    100, 64, 1 });
+	    100, 64, 1, 0 });
 	OK(o.down > 0 && o.down < 4 && strstr(o.why, "cut") != NULL,
 	    "cut at an age: %d, %s", o.down, o.why);
 	o = suffer((struct trial){ tp,
-	    "half-open=out,after=5ms,until=250ms", MAX_REQ, 64, 2 });
+	    "half-open=out,after=5ms,until=250ms", MAX_REQ, 64, 2,
+	    PATIENT_NS });
 	/* Slots lost at the window's very end are the deadline's. */
 	OK(o.f.silenced > 0 && o.down > o.missed, "the way out was silent, "
 	    "heartbeats, too: the server hung up");
 	o = suffer((struct trial){ tp,
-	    "half-open=in,after=5ms,until=250ms", MAX_REQ, 64, 2 });
+	    "half-open=in,after=5ms,until=250ms", MAX_REQ, 64, 2,
+	    PATIENT_NS });
 	OK(o.f.silenced > 0 && o.silent > 0, "the way in was silent, "
 	    "heartbeats, too: the client hung up");
 }
 
-/* ---- corruption ----------------------------------------------------------------------- */
+/* ---- corruption ---- */
 
 /* One in flight, so that each spoilt slot is one closed pair. */
 static void
@@ -289,23 +294,23 @@ test_corrupt(const char *tp)
 
 	for (i = 0; i < 3; i++) {
 		snprintf(spec, sizeof(spec), "corrupt-%s=0.1,dir=out", part[i]);
-		o = suffer((struct trial){ tp, spec, 100, 4096, 1 });
+		o = suffer((struct trial){ tp, spec, 100, 4096, 1, 0 });
 		OK(o.f.corrupted > 0, "%llu spoilt",
 		    (unsigned long long)o.f.corrupted);
 		EQ_INT(o.server.bad, o.f.corrupted, "the server saw each");
 		EQ_INT(o.down, o.f.corrupted, "and closed the pair");
 		snprintf(spec, sizeof(spec), "corrupt-%s=0.1,dir=in", part[i]);
-		o = suffer((struct trial){ tp, spec, 100, 4096, 1 });
+		o = suffer((struct trial){ tp, spec, 100, 4096, 1, 0 });
 		OK(i == 1 || o.f.corrupted > 0, "%llu spoilt; answers have no "
 		    "routes", (unsigned long long)o.f.corrupted);
 		EQ_INT(o.k.bad, o.f.corrupted, "the client saw each");
 	}
 	o = suffer((struct trial){ tp, "corrupt-header=0.03,corrupt-routes=0.03,"
-	    "corrupt-payload=0.03", 200, 20000, 4 });
+	    "corrupt-payload=0.03", 200, 20000, 4, 0 });
 	OK(o.down > 0, "all at once");
 }
 
-/* ---- order and copies -------------------------------------------------------------------- */
+/* ---- order and copies ---- */
 
 static void
 test_order(const char *tp)
@@ -313,23 +318,23 @@ test_order(const char *tp)
 	bool tcp = strcmp(tp, "tcp:") == 0;
 	struct outcome o;
 
-	o = suffer((struct trial){ tp, "reorder=0.2", 100, 4096, 4 });
+	o = suffer((struct trial){ tp, "reorder=0.2", 100, 4096, 4, 0 });
 	OK(o.f.reordered > 0 && o.overtaken > 0 && o.down == 0,
 	    "%d answers overtaken", o.overtaken);
-	o = suffer((struct trial){ tp, "reorder=1", 3, 64, 1 });
+	o = suffer((struct trial){ tp, "reorder=1", 3, 64, 1, 0 });
 	OK(o.min_ns >= 20 * MS, "nothing overtakes: held for 20 ms");
-	o = suffer((struct trial){ tp, "duplicate=0.1,dir=out", 200, 4096, 1 });
+	o = suffer((struct trial){ tp, "duplicate=0.1,dir=out", 200, 4096, 1, 0 });
 	OK(o.f.duplicated > 0, "%llu requests came twice",
 	    (unsigned long long)o.f.duplicated);
 	EQ_INT(o.server.bad > 0, tcp, "over tcp: that breaks the protocol, in "
 	    "shared memory it is nothing new");
-	o = suffer((struct trial){ tp, "duplicate=0.05,dir=in", 200, 4096, 4 });
+	o = suffer((struct trial){ tp, "duplicate=0.05,dir=in", 200, 4096, 4, 0 });
 	OK(o.f.duplicated > 0 && o.k.bad > 0 &&
 	    strstr(o.why, "seq") != NULL, "%llu answers came twice: %s",
 	    (unsigned long long)o.f.duplicated, o.why);
 }
 
-/* ---- the same again ------------------------------------------------------------------------- */
+/* ---- the same again ---- */
 
 static void
 test_seed(const char *tp)
@@ -343,7 +348,7 @@ test_seed(const char *tp)
 	int i;
 
 	for (i = 0; i < 3; i++)
-		f[i] = suffer((struct trial){ tp, spec[i], 200, 4096, 1 }).f;
+		f[i] = suffer((struct trial){ tp, spec[i], 200, 4096, 1, 0 }).f;
 	OK(f[0].dropped > 0 && f[0].corrupted > 0 && f[0].cut > 0,
 	    "all three happened");
 	OK(memcmp(&f[0], &f[1], sizeof(f[0])) == 0, "the same seed: the same "
@@ -351,7 +356,7 @@ test_seed(const char *tp)
 	OK(memcmp(&f[0], &f[2], sizeof(f[0])) != 0, "another seed: another");
 }
 
-/* ---- checksums of bodies ----------------------------------------------------------------------- */
+/* ---- checksums of bodies ---- */
 
 static void
 test_crc(const char *wrap, const char *tp, bool asked, bool want)
@@ -377,7 +382,7 @@ test_crc(const char *wrap, const char *tp, bool asked, bool want)
 	mem_free(s);
 }
 
-/* ---- the specification ---------------------------------------------------------------------------- */
+/* ---- the specification ---- */
 
 static void
 test_spec(void)
