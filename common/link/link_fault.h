@@ -73,7 +73,7 @@ struct link_fault *link_fault_new(const struct link_fault_spec *s);
 void	link_fault_free(struct link_fault *f);		/* NULL is fine */
 
 /* Control thread.  Put a ring in front of a client's true ring, which it owns
- * from then on.  NULL (ERR_TEMP): no descriptors; the true ring is as it was. */
+ * from then on.  NULL (ERR_TEMP): no descriptors; the true ring is as before. */
 struct link_ring *link_fault_wrap(struct link_fault *f, struct link_ring *in,
 	    struct err *err);
 /* Any thread: does what goes that way vanish now?  f NULL: no. */

@@ -7,7 +7,9 @@
 
 #define WORD	64		/* bytes of a key or a value, with the NUL */
 
-enum kind { K_TIME, K_MOMENT, K_BYTES, K_COUNT, K_SEED, K_PROB, K_DIR, K_SILENT };
+enum kind {
+	K_TIME, K_MOMENT, K_BYTES, K_COUNT, K_SEED, K_PROB, K_DIR, K_SILENT
+};
 
 static const struct key {
 	const char *name;
