@@ -410,6 +410,8 @@ f_map(struct chat_run *r, const struct chat_in *in)
 	struct chat_args rest;
 	struct chat_seq *q;
 
+	if (!chat_value_true(in->self))
+		return out;		/* none is as good as an empty list */
 	if (in->raw->n == 0)
 		return map_attribute(r, in);
 	name = in->raw->v[0];
@@ -434,6 +436,8 @@ choose(struct chat_run *r, const struct chat_in *in, bool attr, bool want)
 	struct chat_args rest = { .n = 0 };
 	struct chat_seq *q;
 
+	if (!chat_value_true(in->self))
+		return out;
 	if (attr && a->n == 0)
 		return chat_fail(r, "missing attribute name");
 	if (a->n > attr) {
