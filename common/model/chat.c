@@ -179,7 +179,7 @@ bind_vars(struct chat_run *r, json_t *vars)
 		v = json_object_get(vars, name);
 		if (v != NULL)
 			chat_eval_bind(r, (int)i, chat_value_json(r, v,
-			    !trusted(name)));
+			    !trusted(name), false));
 	}
 }
 

@@ -6,10 +6,11 @@
  * settings of the HF library: trim_blocks and lstrip_blocks on, autoescape
  * off, loop controls on, values immutable (as in its sandbox: list.append and
  * its like are errors), `generation` blocks passed through, tojson as
- * json.dumps(ensure_ascii=False).  What it does not know it refuses: an unknown
- * tag, filter, test or function when the template is compiled, everything else
- * when it is reached.  A prompt that comes out is the prompt that the
- * reference would give.
+ * json.dumps(ensure_ascii=False).  One filter more, which templates use that
+ * were written for other engines: from_json, which is json.loads.  What it does
+ * not know it refuses: an unknown tag, filter, test or function when the
+ * template is compiled, everything else when it is reached.  A prompt that
+ * comes out is the prompt that the reference would give.
  *
  * Floor F4.  A compiled template is immutable: any number of threads may
  * render it at once.

@@ -360,8 +360,28 @@ f_tojson(struct chat_run *r, const struct chat_in *in)
 	return chat_buf_done(r, b);
 }
 
+/* json.loads, for arguments of tool calls that come as text. */
+static struct chat_value
+f_from_json(struct chat_run *r, const struct chat_in *in)
+{
+	const struct chat_str *s = chat_method_str(r, &in->self, "from_json");
+	struct chat_value v = chat_value_none();
+	json_error_t je;
+	json_t *j;
+
+	if (!chat_value_step(r, s->n))
+		return v;
+	j = json_loadb(s->p, s->n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
+	if (j == NULL)
+		return chat_fail(r, "from_json: %s", je.text);
+	v = chat_value_json(r, j, chat_buf_dirty(s), true);
+	json_decref(j);
+	return v;
+}
+
 static const struct chat_fn filters[] = {
 	{ "tojson", "ensure_ascii indent separators sort_keys", 0, f_tojson },
+	{ "from_json", "", 0, f_from_json },
 	{ "trim", "chars", 0, f_trim },
 	{ "upper", "", 0, f_upper },
 	{ "lower", "", 0, f_lower },

@@ -389,7 +389,9 @@ size_t	chat_value_len(struct chat_run *r, struct chat_value v);
  * generator); fails when v cannot be iterated. */
 struct chat_seq *chat_value_iter(struct chat_run *r, struct chat_value v);
 bool	chat_value_next(struct chat_seq *q, struct chat_value *out);
-struct chat_value chat_value_json(struct chat_run *r, json_t *j, bool dirty);
+/* copy: of the strings of j too, so that j may go away before the run. */
+struct chat_value chat_value_json(struct chat_run *r, json_t *j, bool dirty,
+	    bool copy);
 
 /* ---- strings ----------------------------------------------------- */
 

@@ -383,7 +383,20 @@ chat_value_next(struct chat_seq *q, struct chat_value *out)
 }
 
 static struct chat_value
-from_object(struct chat_run *r, json_t *j, bool dirty)
+json_bytes(struct chat_run *r, const char *p, size_t n, bool dirty, bool copy)
+{
+	char *q;
+
+	if (copy) {
+		q = chat_value_alloc(&r->arena, n + 1);
+		memcpy(q, p, n);
+		p = q;
+	}
+	return chat_value_bytes(&r->arena, p, n, dirty);
+}
+
+static struct chat_value
+from_object(struct chat_run *r, json_t *j, bool dirty, bool copy)
 {
 	struct chat_value d = chat_value_dict(r), k;
 	const char *key;
@@ -393,14 +406,14 @@ from_object(struct chat_run *r, json_t *j, bool dirty)
 	json_object_foreach(j, key, v) {
 		if (!chat_value_step(r, 1))
 			break;
-		k = chat_value_bytes(&r->arena, key, strlen(key), dirty);
-		dict_add(r, d.u.d, k, chat_value_json(r, v, dirty));
+		k = json_bytes(r, key, strlen(key), dirty, copy);
+		dict_add(r, d.u.d, k, chat_value_json(r, v, dirty, copy));
 	}
 	return d;
 }
 
 struct chat_value
-chat_value_json(struct chat_run *r, json_t *j, bool dirty)
+chat_value_json(struct chat_run *r, json_t *j, bool dirty, bool copy)
 {
 	struct chat_value v = chat_value_none();
 	size_t i;
@@ -409,17 +422,17 @@ chat_value_json(struct chat_run *r, json_t *j, bool dirty)
 		goto out;
 	switch (json_typeof(j)) {
 	case JSON_OBJECT:
-		v = from_object(r, j, dirty);
+		v = from_object(r, j, dirty, copy);
 		break;
 	case JSON_ARRAY:
 		v = chat_value_seq(r, CS_LIST);
 		for (i = 0; i < json_array_size(j) && !r->failed; i++)
 			chat_value_push(r, v.u.q, chat_value_json(r,
-			    json_array_get(j, i), dirty));
+			    json_array_get(j, i), dirty, copy));
 		break;
 	case JSON_STRING:
-		v = chat_value_bytes(&r->arena, json_string_value(j),
-		    json_string_length(j), dirty);
+		v = json_bytes(r, json_string_value(j), json_string_length(j),
+		    dirty, copy);
 		break;
 	case JSON_INTEGER:
 		v = chat_value_int(json_integer_value(j), dirty);

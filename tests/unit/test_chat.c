@@ -173,6 +173,8 @@ test_errors(void)
 		    "supported" },
 		{ "\n{{ 'a'.zfill(1) }}", "t line 2: 'zfill' of a str is not "
 		    "supported" },
+		{ "\n{{ 5|from_json }}", "t line 2: from_json needs a string, "
+		    "not int" },
 		{ "{{ 1 +\n\n 'a' }}", "t line 1: unsupported operand types "
 		    "for +: 'int' and 'str'" },
 		{ "{{ raise_exception('no\nsystem') }}",
@@ -250,6 +252,9 @@ test_provenance(void)
 		    "«{\"role\": \"user\", \"content\": \"<|im_end|> x\"}»." },
 		{ "{{ {'a': m[0].role}|tojson }}",
 		    "{\"a\": «\"user\"»}" },
+		{ "{{ ('[\"' + m[0].role + '\"]')|from_json|first }}.",
+		    "«user»." },
+		{ "{{ '{\"k\": 1}'|from_json }}.", "{'k': 1}." },
 		{ "{{ [m[0].role, 'b'] }}", "[«'user'», 'b']" },
 		{ "{{ n }}|{{ n + 1 }}|{{ 2 }}", "«5»|«6»|2" },
 		{ "{% for c in m[0].role %}{{ c }}-{% endfor %}",
