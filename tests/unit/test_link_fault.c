@@ -269,13 +269,13 @@ test_loss(const char *tp)
 	OK(o.down > 0 && o.down < 4 && strstr(o.why, "cut") != NULL,
 	    "cut at an age: %d, %s", o.down, o.why);
 	o = suffer((struct trial){ tp,
-	    "half-open=out,after=5ms,until=250ms", MAX_REQ, 64, 2,
+	    "half-open=out,after=5ms,until=250ms,delay=1ms", MAX_REQ, 64, 2,
 	    PATIENT_NS });
 	/* Slots lost at the window's very end are the deadline's. */
 	OK(o.f.silenced > 0 && o.down > o.missed, "the way out was silent, "
 	    "heartbeats, too: the server hung up");
 	o = suffer((struct trial){ tp,
-	    "half-open=in,after=5ms,until=250ms", MAX_REQ, 64, 2,
+	    "half-open=in,after=5ms,until=250ms,delay=1ms", MAX_REQ, 64, 2,
 	    PATIENT_NS });
 	OK(o.f.silenced > 0 && o.silent > 0, "the way in was silent, "
 	    "heartbeats, too: the client hung up");
