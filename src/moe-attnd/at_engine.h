@@ -113,7 +113,6 @@ struct at_metrics {
 	uint64_t steps, rows;		/* engine steps, token rows through them */
 	uint64_t server_up, server_down, replays, deadline_missed;
 	uint64_t busy_ns, wait_expert_ns, sample_ns;
-	uint64_t preempted;
 };
 void	at_metrics(struct at_engine *e, struct at_metrics *out);
 
