@@ -10,7 +10,7 @@
 #define DEADLINE_NS	(300 * MS)
 #define PATIENT_NS	(1500 * MS)	/* far beyond what heartbeats take */
 #define BEAT_NS		(20 * MS)
-#define MAX_REQ		2000
+#define MAX_REQ		200
 
 static const char *const transports[] = { "shm:", "tcp:" };
 
@@ -79,7 +79,8 @@ struct trial {
 };
 
 struct outcome {
-	int good, wrong, overtaken, down, missed, silent;
+	int good, wrong, overtaken, down, missed;
+	int silent, cut;	/* downs for that reason */
 	uint64_t took_ns, min_ns;	/* all; the shortest round trip */
 	struct link_faults f;
 	struct link_counters k, server;
@@ -141,6 +142,7 @@ take_down(struct client *c, const struct link_event *ev)
 
 	c->o->down++;
 	c->o->silent += strstr(ev->reason, "silent") != NULL;
+	c->o->cut += strstr(ev->reason, "cut a") != NULL;
 	snprintf(c->o->why, sizeof(c->o->why), "%s", ev->reason);
 	for (i = 0; i < c->t->n; i++)
 		if (c->state[i] == SENT)
@@ -263,22 +265,26 @@ test_loss(const char *tp)
 	o = suffer((struct trial){ tp, "cut=30", 100, 4096, 4, 0 });
 	OK(o.f.cut >= 6 && o.down == (int)o.f.cut, "cut every 30 slots: %d",
 	    o.down);
-	OK(strstr(o.why, "cut after 30 slots") != NULL, "why: %s", o.why);
+	/* The peer's goodbye may win the race, now and then. */
+	OK(o.cut > 0, "%d say why; the last: %s", o.cut, o.why);
 	o = suffer((struct trial){ tp, "cut-at=30ms,delay=1ms,until=100ms",
 	    100, 64, 1, 0 });
-	OK(o.down > 0 && o.down < 4 && strstr(o.why, "cut") != NULL,
-	    "cut at an age: %d, %s", o.down, o.why);
-	o = suffer((struct trial){ tp,
-	    "half-open=out,after=5ms,until=250ms,delay=1ms", MAX_REQ, 64, 2,
-	    PATIENT_NS });
+	OK(o.down > 0 && o.down < 4 && o.cut > 0, "cut at an age: %d, %s",
+	    o.down, o.why);
+	/*
+	 * Silent from the first slot on: nothing can be over before.  A port
+	 * that got no processor for a while forgives its peers as much
+	 * silence, so the window is many times what that takes.
+	 */
+	o = suffer((struct trial){ tp, "half-open=out,until=600ms", 100, 64,
+	    2, PATIENT_NS });
 	/* Slots lost at the window's very end are the deadline's. */
 	OK(o.f.silenced > 0 && o.down > o.missed, "the way out was silent, "
-	    "heartbeats, too: the server hung up");
-	o = suffer((struct trial){ tp,
-	    "half-open=in,after=5ms,until=250ms,delay=1ms", MAX_REQ, 64, 2,
-	    PATIENT_NS });
+	    "heartbeats, too: the server hung up %d times", o.down);
+	o = suffer((struct trial){ tp, "half-open=in,until=600ms", 100, 64,
+	    2, PATIENT_NS });
 	OK(o.f.silenced > 0 && o.silent > 0, "the way in was silent, "
-	    "heartbeats, too: the client hung up");
+	    "heartbeats, too: the client hung up %d times", o.silent);
 }
 
 /* ---- corruption ---- */
