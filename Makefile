@@ -149,11 +149,15 @@ $(B)/%.o: %.c $(B)/features.mk
 	$(call say,CC,$@)
 	$Q$(CC) $(ALL_CFLAGS) $(CFLAGS_$(notdir $*)) -MMD -MP -c -o $@ $<
 
-# Instruction-set variants: one file each, the flags by its name.
-CFLAGS_kern_avx2 := -mavx2 -mfma -mf16c -O3
+# Instruction-set variants: one file each, the flags by its name.  They are
+# straight arithmetic on memory that others hand them, and under the thread
+# sanitizer they would be most of the time: there kern_ref and the pool, which
+# do the same accesses, are watched instead.
+kern_opt := -O3 $(if $(filter tsan,$(BUILD)),-fno-sanitize=thread)
+CFLAGS_kern_avx2 := -mavx2 -mfma -mf16c $(kern_opt)
 CFLAGS_kern_avx2_rows := $(CFLAGS_kern_avx2)
 CFLAGS_kern_avx2_attn := $(CFLAGS_kern_avx2)
-CFLAGS_kern_avx512bf16 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mf16c -O3
+CFLAGS_kern_avx512bf16 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mf16c $(kern_opt)
 CFLAGS_cli = -DMOE_VERSION='"$(VERSION)"' -DMOE_FEATURES='" wire/1 $(strip $(feature_words))"'
 
 nvcc_arch := $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$a,code=sm_$a)
