@@ -218,6 +218,8 @@ uninstall:
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(programs) $(notdir $(scripts)))
 	rm -rf $(DESTDIR)$(PREFIX)/share/moe
 	for s in 1 5 7 8; do for m in man/*.$$s; do rm -f $(DESTDIR)$(PREFIX)/share/man/man$$s/$$(basename "$$m"); done; done
+	@# The folders, too, unless somebody else has something in them.
+	for d in bin $(addprefix share/man/man,1 5 7 8) share/man share; do rmdir "$(DESTDIR)$(PREFIX)/$$d" 2>/dev/null || :; done
 clean:
 	rm -rf build $(addprefix bin/,$(programs))
 
