@@ -1,11 +1,11 @@
 /* cluster - see cluster.h. */
 #include "cluster.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "addr.h"
+#include "lines.h"
 #include "mem.h"
 #include "num.h"
 
@@ -142,16 +142,13 @@ words(char *line, char **word)
 }
 
 static int
-parse_lines(struct parse *p, char *text)
+parse_lines(struct parse *p, struct lines *l)
 {
-	char *word[MAX_WORD], *next;
+	char *word[MAX_WORD], *text;
 	int n;
 
-	for (; text != NULL; text = next) {
-		p->line++;
-		next = strchr(text, '\n');
-		if (next != NULL)
-			*next++ = '\0';
+	while ((text = lines_next(l)) != NULL) {
+		p->line = l->line;
 		n = words(text, word);
 		if (n > 0 && statement(p, word, n) != 0)
 			return -1;
@@ -165,22 +162,18 @@ int
 cluster_parse(struct cluster **out, const char *text, size_t n,
     const char *path, struct err *err)
 {
-	struct parse p = { mem_zalloc(sizeof(*p.c)), 0, false, err };
-	char *copy;
+	struct parse p = { NULL, 0, false, err };
+	struct lines l;
 	int rc;
 
+	if (lines_open(&l, text, n, CLUSTER_MAX_BYTES, path, "a cluster file",
+	    err) != 0)
+		return -1;
+	p.c = mem_zalloc(sizeof(*p.c));
 	p.c->path = mem_strdup(path);
 	p.c->replicas = 1;
-	if (n > CLUSTER_MAX_BYTES || memchr(text, '\0', n) != NULL) {
-		cluster_free(p.c);
-		return err_set(err, ERR_DATA, "%s: not a cluster file", path);
-	}
-	copy = mem_alloc(n + 1);
-	if (n > 0)
-		memcpy(copy, text, n);
-	copy[n] = '\0';
-	rc = parse_lines(&p, copy);
-	mem_free(copy);
+	rc = parse_lines(&p, &l);
+	lines_close(&l);
 	if (rc != 0) {
 		cluster_free(p.c);
 		return -1;
@@ -193,15 +186,10 @@ int
 cluster_read(struct cluster **out, const char *path, struct err *err)
 {
 	struct str s = STR_INIT;
-	int rc;
+	int rc = lines_load(&s, path, CLUSTER_MAX_BYTES, err);
 
-	if (str_read_file(&s, path, CLUSTER_MAX_BYTES) != 0) {
-		rc = errno;
-		str_free(&s);
-		return err_sys(err, rc == EFBIG ? ERR_DATA : ERR_USAGE, rc,
-		    "%s", path);
-	}
-	rc = cluster_parse(out, str_c(&s), s.n, path, err);
+	if (rc == 0)
+		rc = cluster_parse(out, str_c(&s), s.n, path, err);
 	str_free(&s);
 	return rc;
 }

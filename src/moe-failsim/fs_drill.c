@@ -1,10 +1,10 @@
 /* fs_drill - see fs_drill.h. */
 #include "fs_drill.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lines.h"
 #include "mem.h"
 #include "num.h"
 #include "str.h"
@@ -282,15 +282,10 @@ int
 fs_drill_read(struct fs_drill **out, const char *path, struct err *err)
 {
 	struct str s = STR_INIT;
-	int rc;
+	int rc = lines_load(&s, path, FS_DRILL_MAX_BYTES, err);
 
-	if (str_read_file(&s, path, FS_DRILL_MAX_BYTES) != 0) {
-		rc = errno;
-		str_free(&s);
-		return err_sys(err, rc == EFBIG ? ERR_DATA : ERR_USAGE, rc,
-		    "%s", path);
-	}
-	rc = fs_drill_parse(out, str_c(&s), s.n, path, err);
+	if (rc == 0)
+		rc = fs_drill_parse(out, str_c(&s), s.n, path, err);
 	str_free(&s);
 	return rc;
 }
