@@ -198,6 +198,8 @@ full() { "$@" >/dev/full; }
 	[ "$(ls -A "$C")" = log ]
 	fails 64 bin/moe-up -d -D "$RUN/d" -p 127.0.0.1:65536 3>&- 4>&-
 	[ ! -e "$RUN/d" ]
+	fails 64 bin/moe-up -d -D "$RUN/a blank/c" -p 127.0.0.1:0 3>&- 4>&-
+	[ ! -e "$RUN/a blank" ]
 }
 
 @test "MOE_NO_INSTALL=1: what is missing is named, exit 69" {
