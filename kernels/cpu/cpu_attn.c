@@ -309,24 +309,20 @@ do_tile(const struct job *j, struct tile *t, const struct kern_seq *s,
 }
 
 static void
-run(void *arg, int thread)
+tile_item(void *arg, int thread, size_t item)
 {
 	const struct job *j = arg;
-	size_t hk = (size_t)j->a->kv->hk, it;
+	size_t hk = (size_t)j->a->kv->hk, tile = item / hk;
 	struct tile t = cut_scratch(j, thread);
+	int s = 0;
 
 	if (j->padded)
 		memset(t.k, 0,
 		    (size_t)(CPU_KEYS * (j->dk + j->dv)) * sizeof(float));
-	while ((it = pool_take(j->c->pool, 0)) < j->tiles * hk) {
-		size_t tile = it / hk;
-		int s = 0;
-
-		while (s + 1 < j->a->n_seq && j->item0[s + 1] <= tile)
-			s++;
-		do_tile(j, &t, &j->a->seq[s], (int)(it % hk),
-		    (int)(tile - j->item0[s]) * TILE);
-	}
+	while (s + 1 < j->a->n_seq && j->item0[s + 1] <= tile)
+		s++;
+	do_tile(j, &t, &j->a->seq[s], (int)(item % hk),
+	    (int)(tile - j->item0[s]) * TILE);
 }
 
 void
@@ -358,5 +354,6 @@ cpu_attn(struct kern *kn, const struct kern_attn *a)
 	j.thread_floats = (j.thread_floats + 15) / 16 * 16;
 	j.scratch = cpu_scratch(c, CPU_ATTN, (size_t)kn->threads *
 	    j.thread_floats * sizeof(float));
-	pool_run(c->pool, macs < SOLO_MACS, run, &j);
+	pool_run(c->pool, macs < SOLO_MACS, &(struct pool_stage){ tile_item,
+	    j.tiles * (size_t)a->kv->hk }, 1, &j);
 }

@@ -197,23 +197,24 @@ do_item(const struct job *j, int stage, size_t item)
 }
 
 static void
-run(void *arg, int thread)
+gather_item(void *arg, int thread, size_t row)
 {
-	struct job *j = arg;
-	struct pool *p = j->c->pool;
-	size_t it;
-
 	(void)thread;
-	if (j->gather != NULL) {
-		while ((it = pool_take(p, 0)) < j->rows)
-			gather_row(j, it);
-		pool_barrier(p);
-	}
-	while ((it = pool_take(p, 1)) < j->items[0])
-		do_item(j, 0, it);
-	pool_barrier(p);
-	while ((it = pool_take(p, 2)) < j->items[1])
-		do_item(j, 1, it);
+	gather_row(arg, row);
+}
+
+static void
+up_item(void *arg, int thread, size_t item)
+{
+	(void)thread;
+	do_item(arg, 0, item);
+}
+
+static void
+down_item(void *arg, int thread, size_t item)
+{
+	(void)thread;
+	do_item(arg, 1, item);
 }
 
 /* ---- planning ---------------------------------------------------------- */
@@ -293,5 +294,7 @@ cpu_ffn(struct kern *kn, const struct kern_ffn *a)
 	j.plan = cpu_scratch(c, CPU_PLAN, (size_t)a->n_group * sizeof(*j.plan));
 	macs = make_plan(&j);
 	make_rows(&j);
-	pool_run(c->pool, macs < SOLO_MACS, run, &j);
+	pool_run(c->pool, macs < SOLO_MACS, (struct pool_stage[]){
+	    { gather_item, j.gather != NULL ? j.rows : 0 },
+	    { up_item, j.items[0] }, { down_item, j.items[1] } }, 3, &j);
 }

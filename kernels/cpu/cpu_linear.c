@@ -18,7 +18,7 @@ struct job {
 	cpu_tile_fn *tile;
 	const void **x;		/* [m] rows as the tile wants them */
 	float *wide;		/* [m][k]; NULL: rows go in as they are */
-	size_t chunks, items;
+	size_t chunks;
 	int nb, blocks;
 };
 
@@ -64,20 +64,21 @@ do_item(const struct job *j, size_t item)
 }
 
 static void
-run(void *arg, int thread)
+widen_item(void *arg, int thread, size_t row)
 {
 	struct job *j = arg;
-	size_t it, k = (size_t)j->a->w->k;
+	size_t k = (size_t)j->a->w->k;
 
 	(void)thread;
-	if (j->wide != NULL) {
-		while ((it = pool_take(j->c->pool, 0)) < (size_t)j->a->m)
-			j->c->isa->widen(j->wide + it * k,
-			    (const uint16_t *)j->a->x + it * j->a->ldx, k);
-		pool_barrier(j->c->pool);
-	}
-	while ((it = pool_take(j->c->pool, 1)) < j->items)
-		do_item(j, it);
+	j->c->isa->widen(j->wide + row * k,
+	    (const uint16_t *)j->a->x + row * j->a->ldx, k);
+}
+
+static void
+tile_item(void *arg, int thread, size_t item)
+{
+	(void)thread;
+	do_item(arg, item);
 }
 
 void
@@ -102,6 +103,7 @@ cpu_linear(struct kern *kn, const struct kern_linear *a)
 		j.nb /= 2;
 	groups = (size_t)((j.blocks + j.nb - 1) / j.nb);
 	j.chunks = (m + CHUNK - 1) / CHUNK;
-	j.items = groups * j.chunks;
-	pool_run(c->pool, (size_t)a->w->n * k * m < SOLO_MACS, run, &j);
+	pool_run(c->pool, (size_t)a->w->n * k * m < SOLO_MACS,
+	    (struct pool_stage[]){ { widen_item, widen ? m : 0 },
+	    { tile_item, groups * j.chunks } }, 2, &j);
 }

@@ -17,18 +17,15 @@ struct job {
 	struct cpu *c;
 	const void *a;
 	void (*row)(struct cpu *c, const void *a, size_t r);
-	size_t n;
 };
 
 static void
-run(void *arg, int thread)
+row_item(void *arg, int thread, size_t row)
 {
 	struct job *j = arg;
-	size_t r;
 
 	(void)thread;
-	while ((r = pool_take(j->c->pool, 0)) < j->n)
-		j->row(j->c, j->a, r);
+	j->row(j->c, j->a, row);
 }
 
 static void
@@ -36,10 +33,10 @@ for_rows(struct kern *kn, const void *a, int m, int n,
     void (*row)(struct cpu *, const void *, size_t))
 {
 	struct cpu *c = cpu_of(kn);
-	struct job j = { c, a, row, (size_t)m };
+	struct job j = { c, a, row };
 
-	pool_run(c->pool, m == 1 || (size_t)m * (size_t)n < SOLO_VALUES, run,
-	    &j);
+	pool_run(c->pool, m == 1 || (size_t)m * (size_t)n < SOLO_VALUES,
+	    &(struct pool_stage){ row_item, (size_t)m }, 1, &j);
 }
 
 /* ---- norm -------------------------------------------------------------- */

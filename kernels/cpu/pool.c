@@ -1,9 +1,15 @@
 /*
  * pool.c - see pool.h.
  *
- * Three doors (job start, barrier, job end) are words that change when they
- * open.  Whoever waits looks at the word for a while and then sleeps on it;
- * whoever opens it wakes sleepers only if there are any.  The waiter counts
+ * The gate says which job there is and how many workers are within: a worker
+ * enters for one stage at a time, and only while within may it look at the job.
+ * The caller shuts the gate when the last item is done and returns when nobody
+ * is within.  So a worker that waits for a stage to end waits outside, where it
+ * can be put aside for as long as the system likes.
+ *
+ * The doors (job start, stage end, last one out) are words that change when
+ * they open.  Whoever waits looks at the word for a while and then sleeps on
+ * it; whoever opens it wakes sleepers only if there are any.  The waiter counts
  * itself before the kernel compares the word, and the opener changes the word
  * before it reads the count, both sequentially consistent: one of them sees
  * the other, so no wake-up is lost.
@@ -33,19 +39,23 @@ struct door {
 	_Atomic uint32_t sleepers;
 };
 
+#define GATE_OPEN	((uint64_t)1 << 31)
+#define GATE_WITHIN	(GATE_OPEN - 1)
+#define GATE_JOB(g)	((g) >> 32)
+
 struct pool {
 	int n;
 	bool spin;		/* a core for each thread */
-	bool quit;		/* these four: published by door start */
-	int active;
-	pool_fn *fn;
+	_Atomic bool quit;
+	struct pool_stage stage[POOL_STAGES];	/* these three: by the gate */
+	int n_stage;
 	void *arg;
-	struct door start, barrier, end;
-	_Alignas(64) _Atomic int arrived;	/* at the barrier */
-	_Alignas(64) _Atomic int busy;		/* workers in the job */
+	struct door start, over, out;
+	_Alignas(64) _Atomic uint64_t gate;	/* job << 32, open, within */
 	struct {
 		_Alignas(64) _Atomic size_t next;
-	} stage[POOL_STAGES];
+		_Alignas(64) _Atomic size_t done;
+	} count[POOL_STAGES];
 	struct worker {
 		struct pool *pool;
 		int id;
@@ -96,6 +106,80 @@ door_wait(const struct pool *p, struct door *d, uint32_t seen)
 	}
 }
 
+/* ---- a job ------------------------------------------------------------------ */
+
+/* Enter the job (its number; 0: whichever there is now).  Returns its number, or
+ * 0: it is over. */
+static uint64_t
+enter(struct pool *p, uint64_t job)
+{
+	uint64_t g = atomic_load(&p->gate);
+
+	do {
+		if (!(g & GATE_OPEN) || (job != 0 && GATE_JOB(g) != job))
+			return 0;
+	} while (!atomic_compare_exchange_weak(&p->gate, &g, g + 1));
+	return GATE_JOB(g);
+}
+
+static void
+leave(struct pool *p)
+{
+	uint64_t g = atomic_fetch_sub(&p->gate, 1) - 1;
+
+	if ((g & (GATE_OPEN | GATE_WITHIN)) == 0)
+		door_open(&p->out);
+}
+
+/* Take items of a stage until there are none. */
+static void
+help(struct pool *p, int s, int thread)
+{
+	const struct pool_stage st = p->stage[s];
+	size_t it, n = 0;
+
+	while ((it = atomic_fetch_add_explicit(&p->count[s].next, 1,
+	    memory_order_relaxed)) < st.items) {
+		st.fn(p->arg, thread, it);
+		n++;
+	}
+	if (n > 0 && atomic_fetch_add(&p->count[s].done, n) + n == st.items)
+		door_open(&p->over);
+}
+
+/* Until all items of the stage are done, or the job is over. */
+static void
+wait_stage(struct pool *p, int s, size_t items, uint64_t job)
+{
+	uint32_t seen;
+
+	for (;;) {
+		seen = atomic_load(&p->over.word);
+		if (atomic_load(&p->count[s].done) == items ||
+		    GATE_JOB(atomic_load(&p->gate)) != job)
+			return;
+		door_wait(p, &p->over, seen);
+	}
+}
+
+static void
+worker_job(struct pool *p, int thread)
+{
+	uint64_t job = 0;
+	size_t items;
+	int s, n;
+
+	for (s = 0; (job = enter(p, job)) != 0; s++) {
+		n = p->n_stage;
+		items = p->stage[s].items;
+		help(p, s, thread);
+		leave(p);
+		if (s + 1 == n)
+			return;
+		wait_stage(p, s, items, job);
+	}
+}
+
 static void *
 worker_main(void *arg)
 {
@@ -104,14 +188,15 @@ worker_main(void *arg)
 	uint32_t seen = 0;
 
 	for (;;) {
-		door_wait(p, &p->start, seen++);
+		door_wait(p, &p->start, seen);
+		seen = atomic_load(&p->start.word);
 		if (p->quit)
 			return NULL;
-		p->fn(p->arg, w->id);
-		if (atomic_fetch_sub(&p->busy, 1) == 1)
-			door_open(&p->end);
+		worker_job(p, w->id);
 	}
 }
+
+/* ---- threads ---------------------------------------------------------------- */
 
 static bool
 have_cores(int threads)
@@ -146,8 +231,7 @@ pool_new(int threads)
 	struct pool *p = kern_alloc(sizeof(*p));
 	int i;
 
-	*p = (struct pool){ .n = threads, .active = 1,
-	    .spin = have_cores(threads) };
+	*p = (struct pool){ .n = threads, .spin = have_cores(threads) };
 	p->worker = kern_alloc((size_t)threads * sizeof(*p->worker));
 	for (i = 1; i < threads; i++) {
 		p->worker[i].pool = p;
@@ -176,51 +260,55 @@ pool_threads(const struct pool *p)
 	return p->n;
 }
 
-void
-pool_run(struct pool *p, int solo, pool_fn *fn, void *arg)
+static void
+run_alone(const struct pool_stage *stage, int n, void *arg)
+{
+	size_t it;
+	int s;
+
+	for (s = 0; s < n; s++)
+		for (it = 0; it < stage[s].items; it++)
+			stage[s].fn(arg, 0, it);
+}
+
+/* Shut the gate and wait until the last worker is out. */
+static void
+shut(struct pool *p)
 {
 	uint32_t seen;
-	int i;
 
-	for (i = 0; i < POOL_STAGES; i++)
-		atomic_store_explicit(&p->stage[i].next, 0,
-		    memory_order_relaxed);
-	p->active = solo ? 1 : p->n;
-	if (p->active == 1) {
-		fn(arg, 0);
-		return;
-	}
-	p->fn = fn;
-	p->arg = arg;
-	atomic_store_explicit(&p->busy, p->n - 1, memory_order_relaxed);
-	door_open(&p->start);
-	fn(arg, 0);
+	atomic_fetch_and(&p->gate, ~GATE_OPEN);
 	for (;;) {
-		seen = atomic_load(&p->end.word);
-		if (atomic_load(&p->busy) == 0)
+		seen = atomic_load(&p->out.word);
+		if ((atomic_load(&p->gate) & GATE_WITHIN) == 0)
 			return;
-		door_wait(p, &p->end, seen);
+		door_wait(p, &p->out, seen);
 	}
 }
 
-size_t
-pool_take(struct pool *p, int stage)
-{
-	return atomic_fetch_add_explicit(&p->stage[stage].next, 1,
-	    memory_order_relaxed);
-}
-
 void
-pool_barrier(struct pool *p)
+pool_run(struct pool *p, int solo, const struct pool_stage *stage, int n,
+    void *arg)
 {
-	uint32_t seen;
+	uint64_t job = GATE_JOB(atomic_load(&p->gate)) % UINT32_MAX + 1;
+	int s;
 
-	if (p->active == 1)
+	if (solo || p->n == 1) {
+		run_alone(stage, n, arg);
 		return;
-	seen = atomic_load(&p->barrier.word);
-	if (atomic_fetch_add(&p->arrived, 1) == p->active - 1) {
-		atomic_store(&p->arrived, 0);
-		door_open(&p->barrier);
-	} else
-		door_wait(p, &p->barrier, seen);
+	}
+	for (s = 0; s < n; s++) {
+		p->stage[s] = stage[s];
+		atomic_store(&p->count[s].next, 0);
+		atomic_store(&p->count[s].done, 0);
+	}
+	p->n_stage = n;
+	p->arg = arg;
+	atomic_store(&p->gate, job << 32 | GATE_OPEN);
+	door_open(&p->start);
+	for (s = 0; s < n; s++) {
+		help(p, s, 0);
+		wait_stage(p, s, stage[s].items, job);
+	}
+	shut(p);
 }

@@ -9,7 +9,6 @@
 #define ITEMS	37
 
 struct job {
-	struct pool *pool;
 	_Atomic int count[3][ITEMS];
 	_Atomic int early;	/* items of a stage before the last was done */
 };
@@ -25,42 +24,56 @@ total(struct job *j, int stage)
 }
 
 static void
-three_stages(void *arg, int thread)
+item(struct job *j, int s, size_t i)
 {
-	struct job *j = arg;
-	size_t it;
-	int s;
-
-	(void)thread;
-	for (s = 0; s < 3; s++) {
-		if (s > 0) {
-			pool_barrier(j->pool);
-			if (total(j, s - 1) != ITEMS)
-				atomic_fetch_add(&j->early, 1);
-		}
-		while ((it = pool_take(j->pool, s)) < ITEMS)
-			atomic_fetch_add(&j->count[s][it], 1);
-	}
+	if (s > 0 && total(j, s - 1) != ITEMS)
+		atomic_fetch_add(&j->early, 1);
+	atomic_fetch_add(&j->count[s][i], 1);
 }
+
+static void
+item0(void *arg, int thread, size_t i)
+{
+	(void)thread;
+	item(arg, 0, i);
+}
+
+static void
+item1(void *arg, int thread, size_t i)
+{
+	(void)thread;
+	item(arg, 1, i);
+}
+
+static void
+item2(void *arg, int thread, size_t i)
+{
+	(void)thread;
+	item(arg, 2, i);
+}
+
+static const struct pool_stage three[] = {
+	{ item0, ITEMS }, { item1, ITEMS }, { item2, ITEMS },
+};
 
 static void
 test_stages(int threads)
 {
 	static struct job j;
+	struct pool *p = pool_new(threads);
 	int round, s, i, bad = 0;
 
-	j.pool = pool_new(threads);
 	for (round = 0; round < 300; round++) {
 		memset(j.count, 0, sizeof(j.count));
-		pool_run(j.pool, round % 7 == 6, three_stages, &j);
+		pool_run(p, round % 7 == 6, three, 3, &j);
 		for (s = 0; s < 3; s++)
 			for (i = 0; i < ITEMS; i++)
 				bad += atomic_load(&j.count[s][i]) != 1;
 	}
 	EQ_INT(bad, 0, "%d threads: every item of 3 stages once", threads);
 	EQ_INT(atomic_load(&j.early), 0, "%d threads: barriers hold", threads);
-	EQ_INT(pool_threads(j.pool), threads, "the caller counts");
-	pool_free(j.pool);
+	EQ_INT(pool_threads(p), threads, "the caller counts");
+	pool_free(p);
 }
 
 static double
@@ -78,17 +91,17 @@ static void
 test_idle(void)
 {
 	struct job *j = mem_zalloc(sizeof(*j));
+	struct pool *p = pool_new(4);
 	double cpu, until;
 
-	j->pool = pool_new(4);
-	pool_run(j->pool, 0, three_stages, j);
+	pool_run(p, 0, three, 3, j);
 	cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
 	until = seconds(CLOCK_MONOTONIC) + 0.125;
 	while (seconds(CLOCK_MONOTONIC) < until)
 		nanosleep(&(struct timespec){ 0, 25000000 }, NULL);
 	cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 	OK(cpu < 0.02, "idle workers sleep (%.1f ms of CPU in 125)", cpu * 1e3);
-	pool_free(j->pool);
+	pool_free(p);
 	mem_free(j);
 }
 
