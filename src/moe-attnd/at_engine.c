@@ -51,6 +51,7 @@ open_parts(struct at_engine *e, struct err *err)
 	    at_kv_open(&e->core.kv, &kv, err) != 0 ||
 	    at_disp_open(&e->core.disp, &d, err) != 0)
 		return -1;
+	at_model_set_skew(e->core.am, o->skew);
 	at_sched_init(&e->sched, &so, e->core.kv);
 	e->core.sched = &e->sched;
 	e->core.kn = o->kn;
