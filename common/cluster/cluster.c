@@ -9,7 +9,7 @@
 #include "mem.h"
 #include "num.h"
 
-#define MAX_WORD	4	/* of a line; one more than any line needs */
+#define MAX_WORD	5	/* of a line; one more than any line needs */
 
 struct parse {
 	struct cluster *c;
@@ -48,34 +48,54 @@ cluster_name_ok(const char *s)
 	return s[0] != '\0' && strlen(s) < 48 && s[strspn(s, set)] == '\0';
 }
 
+/* Does a member have it?  Faults around it do not make it another one. */
+static bool
+is_taken(const struct cluster *c, const char *addr)
+{
+	const char *inner = addr_inner(addr);
+	size_t i;
+
+	for (i = 0; i < c->n_member; i++)
+		if (strcmp(addr_inner(c->member[i].addr), inner) == 0 ||
+		    (c->member[i].pages != NULL &&
+		    strcmp(addr_inner(c->member[i].pages), inner) == 0))
+			return true;
+	return false;
+}
+
 static int
 add_member(struct parse *p, enum cluster_role role, char **word, int n)
 {
+	const char *pages = role == CLUSTER_FRONT && n == 4 ? word[3] : NULL;
 	struct cluster *c = p->c;
 	struct err e = ERR_INIT;
 	struct addr a;
 	size_t i;
 
-	if (n != 3)
-		return bad(p, "%s takes a name and an address", word[0]);
+	if (n != 3 && pages == NULL)
+		return bad(p, role == CLUSTER_FRONT ? "%s takes a name, an "
+		    "address, and perhaps one for pages" :
+		    "%s takes a name and an address", word[0]);
 	if (!cluster_name_ok(word[1]))
 		return bad(p, "'%s' is no name (letters, digits, - _ . and "
 		    "at most 47)", word[1]);
-	if (role != CLUSTER_FRONT && addr_parse(word[2], &a, &e) != 0)
+	if ((role != CLUSTER_FRONT && addr_parse(word[2], &a, &e) != 0) ||
+	    (pages != NULL && addr_parse(pages, &a, &e) != 0))
 		return bad(p, "%s", e.text);
-	for (i = 0; i < c->n_member; i++) {
+	for (i = 0; i < c->n_member; i++)
 		if (strcmp(c->member[i].name, word[1]) == 0)
 			return bad(p, "the name '%s' is taken", word[1]);
-		if (strcmp(addr_inner(c->member[i].addr),
-		    addr_inner(word[2])) == 0)
-			return bad(p, "the address '%s' is taken", word[2]);
-	}
+	if (is_taken(c, word[2]))
+		return bad(p, "the address '%s' is taken", word[2]);
+	if (pages != NULL && is_taken(c, pages))
+		return bad(p, "the address '%s' is taken", pages);
 	if (c->n_member == CLUSTER_MAX_MEMBER)
 		return bad(p, "too many members%s", "");
 	mem_grow((void **)&c->member, &c->cap_member, c->n_member + 1,
 	    sizeof(*c->member));
 	c->member[c->n_member++] = (struct cluster_member){ role,
-	    mem_strdup(word[1]), mem_strdup(word[2]), p->line };
+	    mem_strdup(word[1]), mem_strdup(word[2]),
+	    pages != NULL ? mem_strdup(pages) : NULL, p->line };
 	return 0;
 }
 
@@ -204,6 +224,7 @@ cluster_free(struct cluster *c)
 	for (i = 0; i < c->n_member; i++) {
 		mem_free(c->member[i].name);
 		mem_free(c->member[i].addr);
+		mem_free(c->member[i].pages);
 	}
 	mem_free(c->member);
 	mem_free(c->model);
@@ -221,9 +242,10 @@ cluster_write(const struct cluster *c, struct str *out)
 		str_addf(out, "model %s\n", c->model);
 	str_addf(out, "replicas %d\n", c->replicas);
 	for (i = 0; i < c->n_member; i++)
-		str_addf(out, "%s %s %s\n",
+		str_addf(out, "%s %s %s%s%s\n",
 		    cluster_role_name(c->member[i].role), c->member[i].name,
-		    c->member[i].addr);
+		    c->member[i].addr, c->member[i].pages ? " " : "",
+		    c->member[i].pages ? c->member[i].pages : "");
 }
 
 const struct cluster_member *

@@ -7,6 +7,7 @@
  *     expert e1 shm:/run/moe/e1.sock
  *     expert e2 tcp:10.0.0.2:7001
  *     front f1 127.0.0.1:8080
+ *     front f2 127.0.0.1:8081 tcp:127.0.0.1:8082
  *     route r1 tcp:127.0.0.1:7000
  *
  * One word of kind, then its values, a line each; blank lines and what follows
@@ -31,6 +32,8 @@ struct cluster_member {
 	enum cluster_role role;
 	char *name;		/* letters, digits, '-', '_', '.'; unique */
 	char *addr;		/* expert, route: a link address; front: HOST:PORT */
+	char *pages;		/* front: where it takes copies of KV pages, a
+				 * link address; NULL: nowhere */
 	int line;
 };
 

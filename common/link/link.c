@@ -92,6 +92,8 @@ drop_notes(struct link_port *p, const struct link_pair *pair)
 			continue;
 		}
 		*at = n->next;
+		if (pair != NULL)
+			n->pair->unread_bytes -= n->data.n;
 		atomic_fetch_sub(&p->n_note, 1);
 		link_note_free(n);
 	}
@@ -106,6 +108,7 @@ take_note(struct link_port *p)
 	pthread_mutex_lock(&p->lock);
 	n = p->first_note;
 	if (n != NULL) {
+		n->pair->unread_bytes -= n->data.n;
 		p->first_note = n->next;
 		if (p->first_note == NULL)
 			p->last_note = &p->first_note;
@@ -509,7 +512,7 @@ link_msg(struct link_pair *pair, int type, const void *data, size_t n)
 	BUG_ON(type < LINK_MSG_MAP || frame_max(type) == 0);
 	if (n > LINK_MSG_MAX)
 		return -1;
-	pack = n >= ZBUF_WORTH && zbuf_pack(&packed, data, n);
+	pack = n >= ZBUF_WORTH && type != LINK_MSG_PAGES && zbuf_pack(&packed, data, n);
 	pthread_mutex_lock(&p->lock);
 	c = pair->conn;
 	if (c != NULL && c->state == LINK_C_UP && !c->dead) {

@@ -195,8 +195,14 @@ enum link_msg {			/* explicit numbers; 1..31 are link's own */
 	LINK_MSG_HOLD = 35,	/* expert server -> clients: what is resident */
 	LINK_MSG_ASK = 36,	/* tool -> router -> daemon: a request as JSON */
 	LINK_MSG_REPLY = 37,	/* the way back */
+	LINK_MSG_PAGES = 40,	/* front end -> front end: copies of KV pages;
+				 * never packed */
+	LINK_MSG_PAGES_ACK = 41,	/* the way back */
 };
 #define LINK_MSG_MAX	(16u << 20)
+/* A peer with more bytes of messages that wait for link_next breaks the
+ * protocol. */
+#define LINK_UNREAD_MAX	(64u << 20)
 
 /* Queue a control message (copied).  -1 when the pair is down or n is too
  * large.  Any thread. */

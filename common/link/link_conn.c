@@ -209,6 +209,13 @@ take_message(struct link_conn *c)
 	} else {
 		str_add(&n->data, c->body, c->f.length);
 	}
+	if (c->pair->unread_bytes + n->data.n > LINK_UNREAD_MAX) {
+		link_conn_fail(c, true, "messages of more than %u bytes wait "
+		    "to be read", LINK_UNREAD_MAX);
+		link_note_free(n);
+		return;
+	}
+	c->pair->unread_bytes += n->data.n;
 	link_note_put(c->port, n);
 }
 

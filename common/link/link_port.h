@@ -69,6 +69,7 @@ struct link_pair {
 	uint64_t redial_ns, backoff_ns;
 	char why[LINK_WHY];		/* the last end */
 	char refusal[LINK_WHY];		/* the last refusal told to the program */
+	size_t unread_bytes;		/* of messages not taken by link_next */
 
 	_Atomic uint64_t heard_ns;
 };

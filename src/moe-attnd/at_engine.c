@@ -36,6 +36,19 @@ at_seq_free(struct at_seq *s)
 /* ---- opening and closing ---- */
 
 static int
+open_pages(struct at_engine *e, struct err *err)
+{
+	const struct model_cfg *c = model_cfg(e->o.m);
+	struct at_page_opt o = *e->o.pages;
+
+	o.kv = e->core.kv;
+	o.shape = (struct at_page_shape){ c->n_layer,
+	    kern_kv_page_bytes(c->n_kv_head, c->dk, c->dv,
+	    kern_act(e->o.kn)) };
+	return at_page_open(&e->pages, &o, err);
+}
+
+static int
 open_parts(struct at_engine *e, struct err *err)
 {
 	const struct at_engine_opt *o = &e->o;
@@ -51,7 +64,8 @@ open_parts(struct at_engine *e, struct err *err)
 	    at_kv_open(&e->core.kv, &kv, err) != 0 ||
 	    at_disp_open(&e->core.disp, &d, err) != 0)
 		return -1;
-	at_model_set_skew(e->core.am, o->skew);
+	if (o->pages != NULL && open_pages(e, err) != 0)
+		return -1;
 	at_sched_init(&e->sched, &so, e->core.kv);
 	e->core.sched = &e->sched;
 	e->core.kn = o->kn;
@@ -114,6 +128,7 @@ at_engine_close(struct at_engine *e)
 		link_wake(e->port);
 		pthread_join(e->thread, NULL);
 	}
+	at_page_close(e->pages);
 	at_disp_close(e->core.disp);
 	for (i = 0; i < AT_MAX_GROUP; i++)
 		at_group_free(&e->group[i]);
@@ -254,7 +269,16 @@ at_engine_info(const struct at_engine *e)
 void
 at_metrics(struct at_engine *e, struct at_metrics *out)
 {
+	struct at_page_stat p;
+
 	pthread_mutex_lock(&e->lock);
 	*out = e->metrics;
 	pthread_mutex_unlock(&e->lock);
+	at_page_stat(e->pages, &p);
+	out->copy_peers = p.peers_up;
+	out->copy_sent = p.sent;
+	out->copy_sent_bytes = p.sent_bytes;
+	out->copy_got = p.got;
+	out->copy_got_bytes = p.got_bytes;
+	out->copy_refused = p.refused;
 }

@@ -110,6 +110,9 @@ struct at_metrics {
 	uint64_t prompt_tok, gen_tok, cached_tok;	/* totals */
 	uint64_t done_stop, done_length, done_cancel, failed;
 	uint64_t kv_pages, kv_pages_used, kv_pages_cached;
+	uint64_t kv_copies, copy_hits;	/* see at_kv.h */
+	uint64_t copy_peers, copy_sent, copy_sent_bytes;	/* see at_page.h */
+	uint64_t copy_got, copy_got_bytes, copy_refused;
 	uint64_t steps, rows;		/* engine steps, token rows through them */
 	uint64_t server_up, server_down, replays, deadline_missed;
 	uint64_t busy_ns, wait_expert_ns, sample_ns;

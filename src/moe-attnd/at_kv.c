@@ -1,56 +1,8 @@
-/*
- * at_kv - see at_kv.h.
- *
- * The index is a hash table over (chain id of the page before, the page's own
- * tokens).  Chain ids are never reused, and the tokens are compared, so a hit
- * is exact: no hash collision can hand out a wrong page.
- */
-#include "at_kv.h"
-
+/* at_kv - see at_kv.h: opening, and the pages of sequences. */
 #include <string.h>
 
-#include "mem.h"
+#include "at_kv_page.h"
 
-#define TOK	KERN_PAGE_TOK
-
-struct page {
-	int ref;		/* sequences that hold it */
-	bool named;		/* in the index */
-	uint64_t id, parent;	/* chain ids: own, and of the page before */
-	uint32_t tok[TOK];
-	int32_t next;		/* in its hash bucket */
-	int32_t older, newer;	/* in the list of named pages nobody holds */
-};
-
-struct at_kv {
-	struct kern_kv *layer;	/* [n_layer] */
-	int n_layer, n_page;
-	size_t page_bytes;
-	bool prefix;
-	struct page *page;
-	int32_t *bucket;	/* [n_bucket], -1: empty */
-	uint32_t n_bucket;	/* a power of two */
-	int32_t *free;		/* stack of pages that hold nothing */
-	int n_free;
-	int32_t oldest, newest;	/* idle named pages, next to be taken first */
-	int n_idle;
-	int n_reserved;		/* promised over all sequences */
-	uint64_t next_id;
-};
-
-static uint32_t
-hash_of(const struct at_kv *kv, uint64_t parent, const uint32_t *tok)
-{
-	uint64_t h = parent * 0x9e3779b97f4a7c15ull;
-	int i;
-
-	for (i = 0; i < TOK; i++) {
-		h ^= tok[i];
-		h *= 0xff51afd7ed558ccdull;
-		h ^= h >> 32;
-	}
-	return (uint32_t)h & (kv->n_bucket - 1);
-}
 
 /* ---- opening ---- */
 
@@ -70,8 +22,10 @@ at_kv_open(struct at_kv **kv_p, const struct at_kv_opt *o, struct err *err)
 	if (n > INT32_MAX / 2)
 		n = INT32_MAX / 2;
 	kv = mem_zalloc(sizeof(*kv));
+	pthread_mutex_init(&kv->lock, NULL);
 	kv->n_layer = o->n_layer;
 	kv->n_page = (int)n;
+	kv->max_copy = kv->n_page / 2;
 	kv->page_bytes = page_bytes;
 	kv->prefix = o->prefix;
 	kv->next_id = 1;
@@ -94,7 +48,7 @@ at_kv_open(struct at_kv **kv_p, const struct at_kv_opt *o, struct err *err)
 		continue;
 	kv->bucket = mem_alloc(kv->n_bucket * sizeof(*kv->bucket));
 	memset(kv->bucket, 0xff, kv->n_bucket * sizeof(*kv->bucket));
-	kv->oldest = kv->newest = -1;
+	kv->own = kv->copies = (struct at_kv_idle){ -1, -1, 0 };
 	*kv_p = kv;
 	return 0;
 }
@@ -113,6 +67,8 @@ at_kv_close(struct at_kv *kv)
 	mem_free(kv->page);
 	mem_free(kv->free);
 	mem_free(kv->bucket);
+	VEC_FREE(&kv->noted);
+	pthread_mutex_destroy(&kv->lock);
 	mem_free(kv);
 }
 
@@ -120,113 +76,6 @@ const struct kern_kv *
 at_kv_layer(const struct at_kv *kv, int layer)
 {
 	return &kv->layer[layer];
-}
-
-/* ---- the list of idle named pages ---- */
-
-static void
-idle_add(struct at_kv *kv, int32_t p)
-{
-	kv->page[p].older = kv->newest;
-	kv->page[p].newer = -1;
-	if (kv->newest >= 0)
-		kv->page[kv->newest].newer = p;
-	else
-		kv->oldest = p;
-	kv->newest = p;
-	kv->n_idle++;
-}
-
-static void
-idle_del(struct at_kv *kv, int32_t p)
-{
-	struct page *g = &kv->page[p];
-
-	if (g->older >= 0)
-		kv->page[g->older].newer = g->newer;
-	else
-		kv->oldest = g->newer;
-	if (g->newer >= 0)
-		kv->page[g->newer].older = g->older;
-	else
-		kv->newest = g->older;
-	kv->n_idle--;
-}
-
-/* ---- the index ---- */
-
-static int32_t
-index_find(const struct at_kv *kv, uint64_t parent, const uint32_t *tok)
-{
-	int32_t p = kv->bucket[hash_of(kv, parent, tok)];
-
-	while (p >= 0 && (kv->page[p].parent != parent ||
-	    memcmp(kv->page[p].tok, tok, sizeof(kv->page[p].tok)) != 0))
-		p = kv->page[p].next;
-	return p;
-}
-
-static void
-index_add(struct at_kv *kv, int32_t p, uint64_t parent, const uint32_t *tok)
-{
-	struct page *g = &kv->page[p];
-	uint32_t b = hash_of(kv, parent, tok);
-
-	g->named = true;
-	g->id = kv->next_id++;
-	g->parent = parent;
-	memcpy(g->tok, tok, sizeof(g->tok));
-	g->next = kv->bucket[b];
-	kv->bucket[b] = p;
-}
-
-static void
-index_del(struct at_kv *kv, int32_t p)
-{
-	struct page *g = &kv->page[p];
-	int32_t *at = &kv->bucket[hash_of(kv, g->parent, g->tok)];
-
-	while (*at != p)
-		at = &kv->page[*at].next;
-	*at = g->next;
-	g->named = false;
-}
-
-/* ---- taking and giving pages ---- */
-
-static int32_t
-page_take(struct at_kv *kv)
-{
-	int32_t p;
-
-	if (kv->n_free > 0) {
-		p = kv->free[--kv->n_free];
-	} else {
-		p = kv->oldest;
-		BUG_ON(p < 0);	/* a reservation was broken */
-		idle_del(kv, p);
-		index_del(kv, p);
-	}
-	kv->page[p].ref = 1;
-	return p;
-}
-
-static void
-page_hold(struct at_kv *kv, int32_t p)
-{
-	if (kv->page[p].ref++ == 0)
-		idle_del(kv, p);
-}
-
-static void
-page_drop(struct at_kv *kv, int32_t p)
-{
-	if (--kv->page[p].ref > 0)
-		return;
-	if (kv->page[p].named)
-		idle_add(kv, p);
-	else
-		kv->free[kv->n_free++] = p;
 }
 
 static void
@@ -251,44 +100,75 @@ at_kv_fits(const struct at_kv *kv, int n_tok)
 	return pages_for(n_tok) <= kv->n_page;
 }
 
+static void
+seq_end(struct at_kv *kv, struct at_kv_seq *s)
+{
+	int i;
+
+	/* Last page first: the tail of a chain is the first to be taken. */
+	for (i = s->n - 1; i >= 0; i--)
+		at_kv_page_drop(kv, s->page[i]);
+	kv->n_reserved -= s->reserved;
+	mem_free(s->page);
+	memset(s, 0, sizeof(*s));
+}
+
+static bool
+seq_start(struct at_kv *kv, struct at_kv_seq *s, int n_tok,
+    const uint32_t *tok, int n_match)
+{
+	int need = pages_for(n_tok), i;
+	int32_t p;
+
+	for (i = 0; kv->prefix && (i + 1) * TOK <= n_match; i++) {
+		p = at_kv_page_find(kv, s->parent, tok + i * TOK);
+		if (p < 0)
+			break;
+		at_kv_page_adopt(kv, p);	/* so it is not counted as spare */
+		seq_push(s, p);
+		s->parent = kv->page[p].id;
+		s->parent_page = p;
+	}
+	if (at_kv_page_spare(kv) < need - s->n) {
+		seq_end(kv, s);
+		return false;
+	}
+	s->n_named = s->n;
+	s->reserved = need - s->n;
+	kv->n_reserved += s->reserved;
+	return true;
+}
+
 bool
 at_kv_start(struct at_kv *kv, struct at_kv_seq *s, int n_tok,
     const uint32_t *tok, int n_match, int *cached)
 {
-	uint64_t parent = 0;
-	int need = pages_for(n_tok), i;
-	int32_t p;
+	bool ok;
 
 	memset(s, 0, sizeof(*s));
-	for (i = 0; kv->prefix && (i + 1) * TOK <= n_match; i++) {
-		p = index_find(kv, parent, tok + i * TOK);
-		if (p < 0)
-			break;
-		page_hold(kv, p);	/* holding keeps it from being counted free */
-		seq_push(s, p);
-		parent = kv->page[p].id;
-	}
-	if (kv->n_free + kv->n_idle - kv->n_reserved < need - s->n) {
-		at_kv_end(kv, s);
-		return false;
-	}
-	s->parent = parent;
-	s->n_named = s->n;
-	s->reserved = need - s->n;
-	kv->n_reserved += s->reserved;
-	*cached = s->n * TOK;
-	return true;
+	pthread_mutex_lock(&kv->lock);
+	ok = seq_start(kv, s, n_tok, tok, n_match);
+	pthread_mutex_unlock(&kv->lock);
+	if (ok)
+		*cached = s->n * TOK;
+	return ok;
 }
 
 void
 at_kv_grow(struct at_kv *kv, struct at_kv_seq *s, int n_tok)
 {
-	while (s->n < pages_for(n_tok)) {
+	int need = pages_for(n_tok);
+
+	if (s->n >= need)
+		return;
+	pthread_mutex_lock(&kv->lock);
+	while (s->n < need) {
 		BUG_ON(s->reserved == 0);
 		s->reserved--;
 		kv->n_reserved--;
-		seq_push(s, page_take(kv));
+		seq_push(s, at_kv_page_take(kv));
 	}
+	pthread_mutex_unlock(&kv->lock);
 }
 
 void
@@ -297,37 +177,42 @@ at_kv_computed(struct at_kv *kv, struct at_kv_seq *s, const uint32_t *tok,
 {
 	int32_t have;
 
-	if (!kv->prefix)
+	if (!kv->prefix || (s->n_named + 1) * TOK > n_tok)
 		return;
+	pthread_mutex_lock(&kv->lock);
 	for (; (s->n_named + 1) * TOK <= n_tok; s->n_named++) {
-		have = index_find(kv, s->parent, tok + s->n_named * TOK);
+		have = at_kv_page_find(kv, s->parent, tok + s->n_named * TOK);
 		if (have < 0) {
 			have = s->page[s->n_named];
-			index_add(kv, have, s->parent, tok + s->n_named * TOK);
+			at_kv_page_name(kv, have, (struct at_kv_ref){ s->parent,
+			    s->parent_page }, tok + s->n_named * TOK);
+			at_kv_page_note(kv, have);
 		}
 		/* Else another sequence was first: ours stays private, and the
 		 * chain goes on from the named twin. */
 		s->parent = kv->page[have].id;
+		s->parent_page = have;
 	}
+	pthread_mutex_unlock(&kv->lock);
 }
 
 void
 at_kv_end(struct at_kv *kv, struct at_kv_seq *s)
 {
-	int i;
-
-	/* Last page first: the tail of a chain is the first to be taken. */
-	for (i = s->n - 1; i >= 0; i--)
-		page_drop(kv, s->page[i]);
-	kv->n_reserved -= s->reserved;
-	mem_free(s->page);
-	memset(s, 0, sizeof(*s));
+	pthread_mutex_lock(&kv->lock);
+	seq_end(kv, s);
+	pthread_mutex_unlock(&kv->lock);
 }
 
 void
-at_kv_stat(const struct at_kv *kv, struct at_kv_stat *out)
+at_kv_stat(struct at_kv *kv, struct at_kv_stat *out)
 {
+	pthread_mutex_lock(&kv->lock);
 	out->pages = (uint64_t)kv->n_page;
-	out->cached = (uint64_t)kv->n_idle;
-	out->used = (uint64_t)(kv->n_page - kv->n_free - kv->n_idle);
+	out->cached = (uint64_t)(kv->own.n + kv->copies.n);
+	out->used = (uint64_t)kv->n_page - (uint64_t)kv->n_free - out->cached;
+	out->copies = (uint64_t)kv->n_copy;
+	out->copy_hits = kv->copy_hits;
+	pthread_mutex_unlock(&kv->lock);
 }
+

@@ -10,7 +10,13 @@
  * Admission is by reservation: a sequence starts only when every page it can
  * ever need is there, so nothing is ever pushed out in the middle.
  *
- * Engine thread only.
+ * Some pages are copies of another front end's (at_page.h): at most half of
+ * them all, and the first to go when sequences need the room.  A page is known
+ * by the page before it and its own tokens, so a copy's place in a chain is
+ * exact; nothing rests on hashes.
+ *
+ * The engine thread calls everything but what is said to be for any thread.
+ * One lock inside, held for moments.
  */
 #ifndef MOE_AT_KV_H
 #define MOE_AT_KV_H
@@ -42,6 +48,7 @@ struct at_kv_seq {
 	int reserved;		/* pages promised and not yet taken */
 	int n_named;		/* leading pages known to the prefix index */
 	uint64_t parent;	/* chain id after those pages; 0 at the start */
+	int32_t parent_page;	/* the page of that id */
 };
 
 /*
@@ -64,7 +71,51 @@ bool	at_kv_fits(const struct at_kv *kv, int n_tok);
 
 struct at_kv_stat {
 	uint64_t pages, used, cached;	/* used: by sequences */
+	uint64_t copies;	/* of the cached: of another front end's pages */
+	uint64_t copy_hits;	/* copies that sequences took up, ever */
 };
-void	at_kv_stat(const struct at_kv *kv, struct at_kv_stat *out);
+void	at_kv_stat(struct at_kv *kv, struct at_kv_stat *out);	/* any thread */
+
+/* ---- copies on other front ends; any thread ------------------------------ */
+
+/* A page in the index; page is worth nothing once the index has no such id. */
+struct at_kv_ref {
+	uint64_t id;		/* 0: none, the beginning of every chain */
+	int32_t page;
+};
+
+/* From now on pages that sequences have filled, or found as copies, are noted;
+ * wake is called when the first one is, under the lock. */
+void	at_kv_watch(struct at_kv *kv, void (*wake)(void *arg), void *arg);
+/* Take up to max of the noted ones, oldest first.  How many. */
+int	at_kv_noted(struct at_kv *kv, struct at_kv_ref *out, int max);
+/* Pages of sequences out of n_look pages from number `from` on, at most n_look
+ * of them.  How many. */
+int	at_kv_held(struct at_kv *kv, int32_t from, int n_look,
+	    struct at_kv_ref *out);
+/* The page before r's.  false: r has gone. */
+bool	at_kv_before(struct at_kv *kv, struct at_kv_ref r,
+	    struct at_kv_ref *before);
+/* r's bytes stay as they are until at_kv_unlend.  false: it has gone, or
+ * sequences need the room. */
+bool	at_kv_lend(struct at_kv *kv, struct at_kv_ref r,
+	    uint32_t tok[KERN_PAGE_TOK]);
+void	at_kv_unlend(struct at_kv *kv, struct at_kv_ref r);
+
+enum at_kv_took {
+	AT_KV_TAKEN = 1,	/* fill *page, then at_kv_give or at_kv_untake */
+	AT_KV_HAVE,		/* *page has it already */
+	AT_KV_LOST,		/* there is no page `before` */
+	AT_KV_FULL,		/* no room for copies */
+};
+/* Room for a copy of the page that comes after `before` and holds tok. */
+enum at_kv_took at_kv_take(struct at_kv *kv, struct at_kv_ref before,
+	    const uint32_t tok[KERN_PAGE_TOK], struct at_kv_ref *page);
+/* It is filled: into the index with it.  *page gets its id, or is the page that
+ * came first. */
+void	at_kv_give(struct at_kv *kv, struct at_kv_ref before,
+	    const uint32_t tok[KERN_PAGE_TOK], struct at_kv_ref *page);
+void	at_kv_untake(struct at_kv *kv, struct at_kv_ref before,
+	    struct at_kv_ref page);
 
 #endif

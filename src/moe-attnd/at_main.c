@@ -13,7 +13,6 @@
 #include "log.h"
 #include "mem.h"
 #include "plan.h"
-#include "skew.h"
 
 #define CTX_DEFAULT	32768
 #define REPORT_NS	2000000000u
@@ -30,25 +29,6 @@ open_kern(struct at_main *a, struct err *err)
 
 	if (kern_open(&a->kn, &o, why) != 0)
 		return err_set(err, ERR_UNAVAIL, "%s", why);
-	return 0;
-}
-
-/* KV pages depend on the experts that were drawn, so on the request's seed:
- * one request's prefix is not another's. */
-static int
-open_skew(struct at_main *a, struct err *err)
-{
-	const struct model_cfg *c = model_cfg(a->m);
-
-	if (a->route_skew == NULL)
-		return 0;
-	if (skew_open(&a->skew, a->route_skew, c->n_layer, c->n_expert, 0,
-	    err) != 0)
-		return err_ctx(err, "--route-skew");
-	a->no_prefix = true;
-	str_addf(&a->odd, "route-skew=%s", a->route_skew);
-	log_warn("experiment: experts are drawn from %s, not chosen by the "
-	    "model; answers mean nothing", a->route_skew);
 	return 0;
 }
 
@@ -79,7 +59,7 @@ read_files(struct at_main *a, struct err *err)
 	if (a->ctx_tok > c->max_pos)
 		return err_set(err, ERR_USAGE, "--ctx-size %lld: the model "
 		    "knows %d positions", (long long)a->ctx_tok, c->max_pos);
-	return open_skew(a, err) != 0 ? -1 : open_kern(a, err);
+	return open_kern(a, err);
 }
 
 static int
@@ -126,6 +106,7 @@ open_port(struct at_main *a, uint64_t fingerprint, struct err *err)
 	o.me.n_expert = (uint32_t)c->n_expert;
 	o.me.top_k = (uint32_t)c->top_k;
 	at_disp_ring(c, kern_act(a->kn), &o.slot_bytes, &o.depth);
+	a->link = o;
 	if (link_port_open(&a->port, &o, err) != 0)
 		return -1;
 	r = a->cluster != NULL ? cluster_find(a->cluster, CLUSTER_ROUTE, NULL) :
@@ -198,17 +179,44 @@ default_kv(const struct at_main *a)
 	return (uint64_t)fmin(machine_bytes() / 4, page * pages);
 }
 
+/* Who takes copies of our pages: the front ends behind ours in the cluster
+ * file, from the top again after its last.  false: we are not in it, or nobody
+ * else is. */
+static bool
+find_neighbours(const struct at_main *a, struct at_page_opt *o)
+{
+	const struct cluster *c = a->cluster;
+	const struct cluster_member *me = c == NULL ? NULL :
+	    cluster_find(c, CLUSTER_FRONT, a->name), *m;
+	size_t at, i;
+
+	if (me == NULL || me->pages == NULL || a->no_prefix)
+		return false;
+	at = (size_t)(me - c->member);
+	for (i = 1; i < c->n_member && o->n_peer < a->page_copies; i++) {
+		m = &c->member[(at + i) % c->n_member];
+		if (m->role == CLUSTER_FRONT && m->pages != NULL)
+			o->peer[o->n_peer++] = m->pages;
+	}
+	o->listen = me->pages;
+	o->link = &a->link;
+	o->rate = a->page_rate;
+	return o->n_peer > 0;
+}
+
 static int
 open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 {
+	struct at_page_opt pages = { 0 };
 	const struct at_engine_opt o = { .kn = a->kn, .m = a->m,
-	    .skew = a->skew, .fingerprint = fingerprint, .ctx_tok = (int)a->ctx_tok,
+	    .fingerprint = fingerprint, .ctx_tok = (int)a->ctx_tok,
 	    .kv_bytes = a->kv_bytes ? a->kv_bytes : default_kv(a),
 	    .prefix_cache = !a->no_prefix, .n_group = (int)a->groups,
 	    .max_seq = (int)a->max_seq, .max_queue = (int)a->max_queue,
 	    .step_rows = (int)a->step_rows, .chunk_tok = (int)a->chunk,
 	    .port = a->port, .map = a->map, .xeng = a->xeng,
-	    .deadline_ns = a->deadline_ns, .stall_ns = a->stall_ns };
+	    .deadline_ns = a->deadline_ns, .stall_ns = a->stall_ns,
+	    .pages = find_neighbours(a, &pages) ? &pages : NULL };
 
 	return at_engine_open(&a->engine, &o, err);
 }
@@ -279,8 +287,6 @@ at_main_close(struct at_main *a)
 	at_api_stop(a->api);
 	life_end(a->life);
 	at_engine_close(a->engine);
-	skew_close(a->skew);
-	str_free(&a->odd);
 	if (a->xeng != NULL)
 		xeng_close(a->xeng);
 	resid_close(a->resid);

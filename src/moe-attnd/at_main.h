@@ -14,16 +14,17 @@
 #include "map.h"
 #include "model.h"
 #include "resid.h"
-#include "str.h"
 
 struct at_main {
 	/* options */
 	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
-	const char *template_name, *key_file, *route_skew;
-	bool local, no_prefix, mixed, crc, insecure, dry_run, experiment;
+	const char *template_name, *key_file;
+	bool local, no_prefix, mixed, crc, insecure, dry_run;
 	int dtype, quiet, verbose;
 	int64_t threads, ctx_tok, groups, max_seq, max_queue, step_rows, chunk;
 	int64_t ready_fd;
+	int64_t page_copies;
+	uint64_t page_rate;
 	uint64_t kv_bytes, deadline_ns, stall_ns, request_ns, drain_ns;
 
 	/* parts */
@@ -31,11 +32,10 @@ struct at_main {
 	struct kern *kn;
 	struct token *token;
 	struct chat *chat;
-	struct skew *skew;
-	struct str odd;		/* what is not the model's, for every answer */
 	struct at_defaults defaults;
 	struct cluster *cluster;
 	struct map *map;
+	struct link_opt link;	/* of the port: who we are */
 	struct link_port *port;
 	struct link_pair *router;
 	struct resid *resid;
@@ -52,6 +52,7 @@ struct at_main {
 #define AT_MAIN_INIT {							\
 	.http_addr = "127.0.0.1:8080", .name = "front", .groups = 1,	\
 	.max_seq = 256, .max_queue = 1024, .step_rows = 512,		\
+	.page_copies = 1, .page_rate = 256u << 20,			\
 	.chunk = 256, .ready_fd = -1, .deadline_ns = 1000000000u,	\
 	.stall_ns = 10000000000u, .drain_ns = 30000000000u }
 

@@ -36,11 +36,11 @@ at_prom_add(struct at_prom *p, enum at_prom_kind kind, uint64_t ns)
 	h->sum += s;
 }
 
-/* A label; of its value quotes, backslashes and newlines are escaped. */
+/* The label's value: quotes, backslashes and newlines escaped. */
 static void
-add_label(struct str *out, const char *name, const char *model)
+add_label(struct str *out, const char *model)
 {
-	str_addf(out, "%s=\"", name);
+	str_adds(out, "model_name=\"");
 	for (; *model != '\0'; model++) {
 		if (*model == '\n') {
 			str_adds(out, "\\n");
@@ -125,6 +125,21 @@ add_numbers(struct str *out, const struct at_prom *p,
 	G("moe_kv_pages_used", "KV pages in use", m->kv_pages_used),
 	G("moe_kv_pages_cached", "KV pages kept for prefixes",
 	    m->kv_pages_cached),
+	G("moe_kv_copies", "Of those: copies of other front ends' pages",
+	    m->kv_copies),
+	C("moe_kv_copy_hits_total", "Copies that an answer went on with",
+	    m->copy_hits),
+	G("moe_page_peers_up", "Neighbours that take copies of pages",
+	    m->copy_peers),
+	C("moe_pages_sent_total", "KV pages copied to neighbours",
+	    m->copy_sent),
+	C("moe_page_bytes_sent_total", "Bytes of them", m->copy_sent_bytes),
+	C("moe_pages_received_total", "KV pages copied from neighbours",
+	    m->copy_got),
+	C("moe_page_bytes_received_total", "Bytes of them",
+	    m->copy_got_bytes),
+	C("moe_pages_refused_total", "KV pages that were not taken",
+	    m->copy_refused),
 	C("moe_steps_total", "Steps of the engine", m->steps),
 	C("moe_rows_total", "Token rows through the steps", m->rows),
 	G("moe_servers_up", "Expert servers in use", m->server_up),
@@ -162,22 +177,10 @@ at_prom_text(const struct at_prom *p, const struct at_metrics *m,
 	struct str label = STR_INIT;
 	int k;
 
-	add_label(&label, "model_name", model);
+	add_label(&label, model);
 	add_numbers(out, p, m, str_c(&label));
 	add_finished(out, m, str_c(&label));
 	for (k = 0; k < AT_PROM_KINDS; k++)
 		add_hist(out, p, (enum at_prom_kind)k, str_c(&label));
 	str_free(&label);
-}
-
-void
-at_prom_experiment(const char *what, struct str *out)
-{
-	if (what == NULL)
-		return;
-	add_head(out, "moe_experiment_info",
-	    "Why answers are not the model's", "gauge");
-	str_adds(out, "moe_experiment_info{");
-	add_label(out, "experiment", what);
-	str_adds(out, "} 1\n");
 }

@@ -8,6 +8,7 @@
 
 #include "at_engine.h"
 #include "at_group.h"
+#include "at_page.h"
 #include "at_sample.h"
 #include "mem.h"
 
@@ -17,7 +18,6 @@
 struct at_engine_opt {
 	struct kern *kn;
 	const struct model *m;
-	const struct skew *skew;	/* draws experts; NULL: the gate does */
 	uint64_t fingerprint;
 	int ctx_tok;
 	uint64_t kv_bytes;
@@ -28,6 +28,8 @@ struct at_engine_opt {
 	struct map *map;
 	struct xeng *xeng;
 	uint64_t deadline_ns, stall_ns;
+	/* copies of KV pages; NULL: none.  kv and shape are filled in */
+	const struct at_page_opt *pages;
 };
 
 /* Loads the front end's weights and starts the engine thread. */
@@ -48,6 +50,7 @@ struct at_engine {
 	uint32_t eos[CONFIG_EOS];
 	pthread_t thread;
 	struct link_port *port;
+	struct at_page *pages;	/* NULL: no copies */
 
 	/* Between the threads, under lock. */
 	pthread_mutex_t lock;

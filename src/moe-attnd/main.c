@@ -51,6 +51,12 @@ options(struct at_main *a)
 	    0, 0, NULL },
 	{ 0, "no-prefix-cache", CLI_FLAG, &a->no_prefix, NULL,
 	    "forget KV pages when their sequence ends", 0, 0, NULL },
+	{ 0, "page-copies", CLI_INT, &a->page_copies, "N",
+	    "front ends that get a copy of each KV page (default 1; 0: none)",
+	    0, AT_PAGE_MAX_PEER, NULL },
+	{ 0, "page-rate", CLI_SIZE, &a->page_rate, "SIZE",
+	    "bytes of copies sent in a second at most (default 256M)", 0, 0,
+	    NULL },
 	{ 0, "groups", CLI_INT, &a->groups, "N",
 	    "groups of rows in flight: 1 or 2 (default 1)", 1, 2, NULL },
 	{ 0, "max-seqs", CLI_INT, &a->max_seq, "N",
@@ -77,10 +83,6 @@ options(struct at_main *a)
 	{ 0, "crc", CLI_FLAG, &a->crc, NULL,
 	    "checksums of rows over shm, too (over tcp there always are)",
 	    0, 0, NULL },
-	{ 0, "experiment", CLI_FLAG, &a->experiment, NULL,
-	    "allow what makes answers meaningless: --route-skew", 0, 0, NULL },
-	{ 0, "route-skew", CLI_STR, &a->route_skew, "SPEC",
-	    "draw experts from SPEC instead of asking the gate", 0, 0, NULL },
 	{ 0, "chat-template", CLI_STR, &a->template_name, "NAME",
 	    "which of the checkpoint's chat templates (default: its default)",
 	    0, 0, NULL },
@@ -121,14 +123,9 @@ check_options(const struct at_main *a, struct err *err)
 		    "character");
 	if (a->alias != NULL && a->alias[0] == '\0')
 		return err_set(err, ERR_USAGE, "--alias is empty");
-	if (a->route_skew != NULL && !a->experiment)
-		return err_set(err, ERR_USAGE, "--route-skew makes answers "
-		    "meaningless: it takes --experiment as well");
-	if (a->route_skew != NULL &&
-	    (a->route_skew[strcspn(a->route_skew, CONTROLS)] != '\0' ||
-	    !str_utf8_valid(a->route_skew, strlen(a->route_skew))))
-		return err_set(err, ERR_USAGE, "--route-skew holds a control "
-		    "character, or is not UTF-8");
+	if (a->page_rate == 0)
+		return err_set(err, ERR_USAGE, "--page-rate must be above 0 "
+		    "(--page-copies 0 copies nothing)");
 	if (a->max_seq > a->step_rows)
 		return err_set(err, ERR_USAGE, "--max-seqs %lld is more than "
 		    "--step-rows %lld: a step has a row for each",
@@ -187,8 +184,7 @@ serve(struct at_main *a, struct err *err)
 	    on_usr1, a };
 	const struct at_api_opt ao = { a->loop, a->http_addr, a->engine,
 	    a->token, a->chat, a->alias, a->key_file, a->insecure,
-	    a->defaults, a->request_ns, 0, 0, 0,
-	    a->odd.n > 0 ? str_c(&a->odd) : NULL };
+	    a->defaults, a->request_ns, 0, 0, 0 };
 
 	a->drain_timer = loop_timer(a->loop, on_drain_over, a);
 	if (life_start(&a->life, &lo, err) != 0 ||

@@ -16,6 +16,7 @@ static const char good[] =
     "expert e1 shm:/run/e1.sock\n"
     "expert e2 tcp:10.0.0.2:7001\n"
     "front f1 127.0.0.1:8080\n"
+    "front f2 127.0.0.1:8081 shm:/run/f2.sock\n"
     "route r1 tcp:127.0.0.1:7000\n";
 
 static void
@@ -27,12 +28,16 @@ test_file(void)
 
 	if (!OK(cluster_parse(&c, good, strlen(good), "x", &err) == 0, "parse"))
 		return;
-	EQ_INT(c->n_member, 4, "members");
+	EQ_INT(c->n_member, 5, "members");
 	EQ_INT(c->replicas, 2, "replicas");
 	EQ_STR(c->model, "models/tales", "model");
 	EQ_STR(cluster_find(c, CLUSTER_EXPERT, "e2")->addr,
 	    "tcp:10.0.0.2:7001", "address");
 	OK(cluster_find(c, CLUSTER_FRONT, "e2") == NULL, "role counts");
+	OK(cluster_find(c, CLUSTER_FRONT, "f1")->pages == NULL,
+	    "no address for pages");
+	EQ_STR(cluster_find(c, CLUSTER_FRONT, "f2")->pages,
+	    "shm:/run/f2.sock", "an address for pages");
 	cluster_write(c, &a);
 	OK(cluster_parse(&d, a.p, a.n, "y", &err) == 0, "canonical text parses");
 	cluster_write(d, &b);
@@ -70,6 +75,12 @@ test_refused(void)
 		    "x:3: the name 'e1' is taken" },
 		{ "moe-cluster 1\nexpert e1 shm:/a\nexpert e2 shm:/a\n",
 		    "x:3: the address 'shm:/a' is taken" },
+		{ "moe-cluster 1\nfront f1 h:1 h:2\n", "x:2: h:2: not an "
+		    "address (shm:PATH, tcp:HOST:PORT)" },
+		{ "moe-cluster 1\nfront f1 h:1 shm:/a\nexpert e1 shm:/a\n",
+		    "x:3: the address 'shm:/a' is taken" },
+		{ "moe-cluster 1\nfront f1\n", "x:2: front takes a name, an "
+		    "address, and perhaps one for pages" },
 		{ "moe-cluster 1\nreplicas 0\n",
 		    "x:2: replicas: '0' is not a number from 1 to 64" },
 		{ "moe-cluster 1\n\nfoo bar\n", "x:3: 'foo' is not known here "

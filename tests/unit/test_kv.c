@@ -7,6 +7,8 @@
 #include "tap.h"
 
 #include "../../src/moe-attnd/at_kv.c"
+#include "../../src/moe-attnd/at_kv_copy.c"
+#include "../../src/moe-attnd/at_kv_page.c"
 
 #define MAX_SEQ	24
 #define MAX_TOK	200
@@ -117,7 +119,7 @@ test_random(void)
 	at_kv_stat(kv, &st);
 	EQ_INT(st.used, 0, "nothing is held at the end");
 	EQ_INT(kv->n_reserved, 0, "nothing is reserved at the end");
-	EQ_INT(kv->n_free + kv->n_idle, 40, "no page is lost");
+	EQ_INT(kv->n_free + kv->own.n, 40, "no page is lost");
 	at_kv_close(kv);
 }
 
