@@ -48,9 +48,10 @@ on_health(struct http_req *r, void *arg)
 static json_t *
 model_json(const struct at_api *a)
 {
-	return json_pack("{ss ss si ss ss si}", "id", a->o.model, "object",
-	    "model", "created", 0, "owned_by", "moe", "root", a->o.model,
-	    "max_model_len", a->cx.ctx_tok);
+	return json_pack("{ss ss si ss ss si ss*}", "id", a->o.model,
+	    "object", "model", "created", 0, "owned_by", "moe", "root",
+	    a->o.model, "max_model_len", a->cx.ctx_tok, "experiment",
+	    a->o.experiment);
 }
 
 static void
@@ -85,6 +86,7 @@ on_metrics(struct http_req *r, void *arg)
 
 	at_metrics(a->o.engine, &m);
 	at_prom_text(&a->prom, &m, a->o.model, &out);
+	at_prom_experiment(a->o.experiment, &out);
 	http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", out.p,
 	    out.n);
 	str_free(&out);
@@ -298,6 +300,8 @@ admit(struct http_req *r, void *arg)
 	bool good = a->key.n == 0 || strcmp(http_path(r), "/health") == 0;
 	size_t i;
 
+	if (a->o.experiment != NULL)
+		http_add_header(r, "Moe-Experiment", a->o.experiment);
 	if (auth != NULL && strncasecmp(auth, "Bearer ", 7) == 0)
 		for (i = 0; i < a->key.n; i++)
 			good |= key_is(a->key.p[i], auth + 7);

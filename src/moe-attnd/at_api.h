@@ -49,6 +49,9 @@ struct at_api_opt {
 	int max_choice;		/* prompts * n of a request; 0: 128 */
 	int max_conn;		/* 0: http.h's */
 	size_t max_body_bytes;	/* 0: http.h's */
+	/* Why answers are not the model's, said in every reply; NULL: they
+	 * are. */
+	const char *experiment;
 };
 
 /* Everything that o points to must outlive it; o itself need not.  -1:

@@ -64,6 +64,7 @@ open_parts(struct at_engine *e, struct err *err)
 	    at_kv_open(&e->core.kv, &kv, err) != 0 ||
 	    at_disp_open(&e->core.disp, &d, err) != 0)
 		return -1;
+	at_model_set_skew(e->core.am, o->skew);
 	if (o->pages != NULL && open_pages(e, err) != 0)
 		return -1;
 	at_sched_init(&e->sched, &so, e->core.kv);

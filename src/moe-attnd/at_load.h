@@ -28,6 +28,7 @@ struct at_model {
 	struct kern_mat embed, lm_head;	/* lm_head unused when tied */
 	struct at_vec final_norm;
 	struct at_layer *layer;
+	const struct skew *skew;	/* draws experts; NULL: the gate does */
 	float inv_freq[ROPE_MAX_DIM / 2];
 	float rope_mscale;
 	uint64_t bytes;

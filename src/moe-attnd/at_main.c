@@ -13,6 +13,7 @@
 #include "log.h"
 #include "mem.h"
 #include "plan.h"
+#include "skew.h"
 
 #define CTX_DEFAULT	32768
 #define REPORT_NS	2000000000u
@@ -29,6 +30,25 @@ open_kern(struct at_main *a, struct err *err)
 
 	if (kern_open(&a->kn, &o, why) != 0)
 		return err_set(err, ERR_UNAVAIL, "%s", why);
+	return 0;
+}
+
+/* KV pages depend on the experts that were drawn, so on the request's seed:
+ * one request's prefix is not another's. */
+static int
+open_skew(struct at_main *a, struct err *err)
+{
+	const struct model_cfg *c = model_cfg(a->m);
+
+	if (a->route_skew == NULL)
+		return 0;
+	if (skew_open(&a->skew, a->route_skew, c->n_layer, c->n_expert, 0,
+	    err) != 0)
+		return err_ctx(err, "--route-skew");
+	a->no_prefix = true;
+	str_addf(&a->odd, "route-skew=%s", a->route_skew);
+	log_warn("experiment: experts are drawn from %s, not chosen by the "
+	    "model; answers mean nothing", a->route_skew);
 	return 0;
 }
 
@@ -59,7 +79,7 @@ read_files(struct at_main *a, struct err *err)
 	if (a->ctx_tok > c->max_pos)
 		return err_set(err, ERR_USAGE, "--ctx-size %lld: the model "
 		    "knows %d positions", (long long)a->ctx_tok, c->max_pos);
-	return open_kern(a, err);
+	return open_skew(a, err) != 0 ? -1 : open_kern(a, err);
 }
 
 static int
@@ -209,7 +229,7 @@ open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 {
 	struct at_page_opt pages = { 0 };
 	const struct at_engine_opt o = { .kn = a->kn, .m = a->m,
-	    .fingerprint = fingerprint, .ctx_tok = (int)a->ctx_tok,
+	    .skew = a->skew, .fingerprint = fingerprint, .ctx_tok = (int)a->ctx_tok,
 	    .kv_bytes = a->kv_bytes ? a->kv_bytes : default_kv(a),
 	    .prefix_cache = !a->no_prefix, .n_group = (int)a->groups,
 	    .max_seq = (int)a->max_seq, .max_queue = (int)a->max_queue,
@@ -287,6 +307,8 @@ at_main_close(struct at_main *a)
 	at_api_stop(a->api);
 	life_end(a->life);
 	at_engine_close(a->engine);
+	skew_close(a->skew);
+	str_free(&a->odd);
 	if (a->xeng != NULL)
 		xeng_close(a->xeng);
 	resid_close(a->resid);

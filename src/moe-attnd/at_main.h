@@ -14,12 +14,13 @@
 #include "map.h"
 #include "model.h"
 #include "resid.h"
+#include "str.h"
 
 struct at_main {
 	/* options */
 	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
-	const char *template_name, *key_file;
-	bool local, no_prefix, mixed, crc, insecure, dry_run;
+	const char *template_name, *key_file, *route_skew;
+	bool local, no_prefix, mixed, crc, insecure, dry_run, experiment;
 	int dtype, quiet, verbose;
 	int64_t threads, ctx_tok, groups, max_seq, max_queue, step_rows, chunk;
 	int64_t ready_fd;
@@ -32,6 +33,8 @@ struct at_main {
 	struct kern *kn;
 	struct token *token;
 	struct chat *chat;
+	struct skew *skew;
+	struct str odd;		/* what is not the model's, for every answer */
 	struct at_defaults defaults;
 	struct cluster *cluster;
 	struct map *map;

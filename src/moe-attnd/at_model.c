@@ -7,6 +7,7 @@
 #include "at_kv.h"
 #include "at_load.h"
 #include "mem.h"
+#include "skew.h"
 
 /* ---- rows ---- */
 
@@ -35,6 +36,7 @@ at_rows_room(struct at_rows *r, const struct at_model *am, int n, int n_seq)
 	cap = (size_t)r->cap;
 	grow(&r->tok, cap, sizeof(*r->tok));
 	grow(&r->pos, cap, sizeof(*r->pos));
+	grow(&r->seed, cap, sizeof(*r->seed));
 	grow(&r->x, cap * (size_t)c->hidden, sizeof(float));
 	grow(&r->xn, cap * (size_t)c->hidden, a);
 	grow(&r->q, cap * (size_t)(c->n_head * c->dk), sizeof(float));
@@ -57,9 +59,9 @@ at_rows_room(struct at_rows *r, const struct at_model *am, int n, int n_seq)
 void
 at_rows_free(struct at_rows *r)
 {
-	void *const all[] = { r->tok, r->pos, r->seq, r->x, r->xn, r->q, r->k,
-	    r->v, r->att, r->y, r->logit, r->id, r->w, r->sh, r->sh_w, r->res,
-	    r->in, r->out };
+	void *const all[] = { r->tok, r->pos, r->seed, r->seq, r->x, r->xn,
+	    r->q, r->k, r->v, r->att, r->y, r->logit, r->id, r->w, r->sh,
+	    r->sh_w, r->res, r->in, r->out };
 	size_t i;
 
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -209,6 +211,16 @@ at_model_attn(struct at_model *am, struct at_kv *kv, int layer,
 	norm(am, r->x, r->xn, am->act, r->n, &l->post_norm);
 }
 
+static void
+draw_experts(const struct at_model *am, int layer, struct at_rows *r)
+{
+	size_t k = (size_t)am->cfg->top_k, i;
+
+	for (i = 0; i < (size_t)r->n; i++)
+		skew_pick(am->skew, r->seed[i], r->pos[i], layer, (int)k,
+		    r->id + i * k, r->w + i * k);
+}
+
 int
 at_model_route(struct at_model *am, int layer, struct at_rows *r, int *bad_row)
 {
@@ -218,7 +230,17 @@ at_model_route(struct at_model *am, int layer, struct at_rows *r, int *bad_row)
 	    c->jitter, r->id, r->w };
 
 	linear(am, &am->layer[layer].router, NULL, r->xn, r->logit, r->n);
-	return kern_route(&a, bad_row);
+	if (kern_route(&a, bad_row) != 0)
+		return -1;
+	if (am->skew != NULL)
+		draw_experts(am, layer, r);
+	return 0;
+}
+
+void
+at_model_set_skew(struct at_model *am, const struct skew *s)
+{
+	am->skew = s;
 }
 
 void

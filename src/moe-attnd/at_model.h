@@ -18,12 +18,16 @@
 
 struct at_kv;
 struct at_model;
+struct skew;
 
 /* Load (several threads read); rope tables for contexts of ctx_tok tokens. */
 int	at_model_load(struct at_model **out, struct kern *kn,
 	    const struct model *m, int ctx_tok, struct err *err);
 void	at_model_free(struct at_model *am);
 uint64_t at_model_bytes(const struct at_model *am);
+/* From now on experts are drawn from s instead of chosen by the gate, whose
+ * time is still spent; NULL: the gate's choice.  s is the caller's. */
+void	at_model_set_skew(struct at_model *am, const struct skew *s);
 
 /*
  * A batch: rows [seq[i].row0, + seq[i].m) are consecutive tokens of sequence
@@ -34,6 +38,7 @@ struct at_rows {
 	int cap, cap_seq;
 	uint32_t *tok;		/* [n] */
 	int32_t *pos;		/* [n] */
+	uint64_t *seed;		/* [n] of the row's request */
 	struct kern_seq *seq;	/* [n_seq] */
 
 	float *x;		/* [n][hidden] residual stream */

@@ -36,11 +36,11 @@ at_prom_add(struct at_prom *p, enum at_prom_kind kind, uint64_t ns)
 	h->sum += s;
 }
 
-/* The label's value: quotes, backslashes and newlines escaped. */
+/* A label; of its value quotes, backslashes and newlines are escaped. */
 static void
-add_label(struct str *out, const char *model)
+add_label(struct str *out, const char *name, const char *model)
 {
-	str_adds(out, "model_name=\"");
+	str_addf(out, "%s=\"", name);
 	for (; *model != '\0'; model++) {
 		if (*model == '\n') {
 			str_adds(out, "\\n");
@@ -177,10 +177,22 @@ at_prom_text(const struct at_prom *p, const struct at_metrics *m,
 	struct str label = STR_INIT;
 	int k;
 
-	add_label(&label, model);
+	add_label(&label, "model_name", model);
 	add_numbers(out, p, m, str_c(&label));
 	add_finished(out, m, str_c(&label));
 	for (k = 0; k < AT_PROM_KINDS; k++)
 		add_hist(out, p, (enum at_prom_kind)k, str_c(&label));
 	str_free(&label);
+}
+
+void
+at_prom_experiment(const char *what, struct str *out)
+{
+	if (what == NULL)
+		return;
+	add_head(out, "moe_experiment_info",
+	    "Why answers are not the model's", "gauge");
+	str_adds(out, "moe_experiment_info{");
+	add_label(out, "experiment", what);
+	str_adds(out, "} 1\n");
 }

@@ -31,5 +31,7 @@ void	at_prom_add(struct at_prom *p, enum at_prom_kind kind, uint64_t ns);
 /* Append the whole page; model is the value of the label model_name. */
 void	at_prom_text(const struct at_prom *p, const struct at_metrics *m,
 	    const char *model, struct str *out);
+/* Append moe_experiment_info, a gauge that is 1; nothing for NULL. */
+void	at_prom_experiment(const char *what, struct str *out);
 
 #endif

@@ -18,6 +18,7 @@
 struct at_engine_opt {
 	struct kern *kn;
 	const struct model *m;
+	const struct skew *skew;	/* draws experts; NULL: the gate does */
 	uint64_t fingerprint;
 	int ctx_tok;
 	uint64_t kv_bytes;

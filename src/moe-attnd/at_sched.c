@@ -196,6 +196,7 @@ put_seq(struct at_sched *sc, struct at_seq_state *st, struct at_rows *r)
 	for (i = 0; i < st->m; i++) {
 		r->tok[r->n + i] = st->tok[st->n_computed + i];
 		r->pos[r->n + i] = st->n_computed + i;
+		r->seed[r->n + i] = st->s->sampling.seed;
 	}
 	r->seq[r->n_seq++] = (struct kern_seq){ st->kv.page, st->n_computed,
 	    st->m, r->n };

@@ -83,6 +83,10 @@ options(struct at_main *a)
 	{ 0, "crc", CLI_FLAG, &a->crc, NULL,
 	    "checksums of rows over shm, too (over tcp there always are)",
 	    0, 0, NULL },
+	{ 0, "experiment", CLI_FLAG, &a->experiment, NULL,
+	    "allow what makes answers meaningless: --route-skew", 0, 0, NULL },
+	{ 0, "route-skew", CLI_STR, &a->route_skew, "SPEC",
+	    "draw experts from SPEC instead of asking the gate", 0, 0, NULL },
 	{ 0, "chat-template", CLI_STR, &a->template_name, "NAME",
 	    "which of the checkpoint's chat templates (default: its default)",
 	    0, 0, NULL },
@@ -123,6 +127,14 @@ check_options(const struct at_main *a, struct err *err)
 		    "character");
 	if (a->alias != NULL && a->alias[0] == '\0')
 		return err_set(err, ERR_USAGE, "--alias is empty");
+	if (a->route_skew != NULL && !a->experiment)
+		return err_set(err, ERR_USAGE, "--route-skew makes answers "
+		    "meaningless: it takes --experiment as well");
+	if (a->route_skew != NULL &&
+	    (a->route_skew[strcspn(a->route_skew, CONTROLS)] != '\0' ||
+	    !str_utf8_valid(a->route_skew, strlen(a->route_skew))))
+		return err_set(err, ERR_USAGE, "--route-skew holds a control "
+		    "character, or is not UTF-8");
 	if (a->page_rate == 0)
 		return err_set(err, ERR_USAGE, "--page-rate must be above 0 "
 		    "(--page-copies 0 copies nothing)");
@@ -184,7 +196,8 @@ serve(struct at_main *a, struct err *err)
 	    on_usr1, a };
 	const struct at_api_opt ao = { a->loop, a->http_addr, a->engine,
 	    a->token, a->chat, a->alias, a->key_file, a->insecure,
-	    a->defaults, a->request_ns, 0, 0, 0 };
+	    a->defaults, a->request_ns, 0, 0, 0,
+	    a->odd.n > 0 ? str_c(&a->odd) : NULL };
 
 	a->drain_timer = loop_timer(a->loop, on_drain_over, a);
 	if (life_start(&a->life, &lo, err) != 0 ||

@@ -62,8 +62,6 @@ void	drive_load_free(struct drive *d);
 /* at_s of request i under a Poisson process of `rate` a second, given that of
  * i - 1; a function of seed and i. */
 double	drive_arrival(uint64_t seed, size_t i, double before_s, double rate);
-/* "2023-11-16 18:17:03.9799600" -> seconds since 1970.  -1: not a time. */
-int	drive_time(const char *s, double *out);
 
 /* bench_drive_run.c: send every request when it is due.  Failures of requests
  * are in them; -1: ERR_TEMP (no timer). */

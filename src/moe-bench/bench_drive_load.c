@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
+#include "bench_arrival.h"
 #include "bench_drive.h"
 #include "num.h"
 #include "rng.h"
@@ -18,23 +18,6 @@ drive_arrival(uint64_t seed, size_t i, double before_s, double rate)
 	if (rate <= 0)
 		return 0;
 	return before_s - log1p(-rng_unit(seed, i, 1)) / rate;
-}
-
-int
-drive_time(const char *s, double *out)
-{
-	struct tm tm = { 0 };
-	const char *rest = strptime(s, "%Y-%m-%d %H:%M:%S", &tm);
-	double frac = 0;
-
-	if (rest == NULL)
-		return -1;
-	if (*rest == '.' && num_f64(rest + 1, &frac) == 0)
-		frac /= pow(10, (double)strlen(rest + 1));
-	else if (*rest != '\0')
-		return -1;
-	*out = (double)timegm(&tm) + frac;
-	return 0;
 }
 
 /* n random token ids below vocab, a function of (seed, request). */
@@ -91,7 +74,6 @@ struct lines {
 	int no;
 	int (*fn)(struct drive *d, struct lines *l, char *text,
 	    struct err *err);
-	double first_s;		/* trace: of the first row */
 	VEC(json_t *) prompt;	/* prompts */
 };
 
@@ -170,56 +152,40 @@ load_prompts(struct drive *d, struct err *err)
 	return rc;
 }
 
-/* TIMESTAMP,ContextTokens,GeneratedTokens; the first line names them. */
 static int
-trace_line(struct drive *d, struct lines *l, char *text, struct err *err)
+add_request(struct drive *d, const char *path, const struct bench_arrival *a,
+    struct err *err)
 {
-	char *in = strchr(text, ','), *out;
-	int64_t n_in, n_out;
-	double t;
-
-	if (l->no == 1)
-		return strncmp(text, "TIMESTAMP,ContextTokens,GeneratedTokens",
-		    39) == 0 ? 0 : err_set(err, ERR_DATA, "%s:1: the columns "
-		    "are not TIMESTAMP,ContextTokens,GeneratedTokens", l->path);
-	if (in == NULL || (out = strchr(in + 1, ',')) == NULL)
-		return err_set(err, ERR_DATA, "%s:%d: fewer than 3 columns",
-		    l->path, l->no);
-	*in++ = *out++ = '\0';
-	if (drive_time(text, &t) != 0 || num_i64(in, &n_in) != 0 ||
-	    num_i64(out, &n_out) != 0 || n_in < 1 || n_out < 1 ||
-	    n_in > MAX_LEN_TOK || n_out > MAX_LEN_TOK)
-		return err_set(err, ERR_DATA, "%s:%d: '%s,%s,%s' is not a time "
-		    "and two counts", l->path, l->no, text, in, out);
-	if (d->n_req == 0)
-		l->first_s = t;
 	if (d->n_req == MAX_REQ)
-		return err_set(err, ERR_DATA, "%s: more than %d requests",
-		    l->path, MAX_REQ);
+		return err_set(err, ERR_DATA, "%s: more than %d requests", path,
+		    MAX_REQ);
 	d->req = mem_realloc(d->req, (d->n_req + 1) * sizeof(*d->req));
 	memset(&d->req[d->n_req], 0, sizeof(*d->req));
-	if (n_in > d->o.max_input)
-		n_in = d->o.max_input;
-	if (n_out > d->o.max_tokens)
-		n_out = d->o.max_tokens;
-	make_random(d, d->n_req, n_in, n_out);
-	d->req[d->n_req++].at_s = t > l->first_s ? t - l->first_s : 0;
+	make_random(d, d->n_req,
+	    a->in_tok < d->o.max_input ? a->in_tok : d->o.max_input,
+	    a->out_tok < d->o.max_tokens ? a->out_tok : d->o.max_tokens);
+	d->req[d->n_req++].at_s = a->at_s;
 	return d->o.n > 0 && d->n_req == (size_t)d->o.n;
+}
+
+static int
+on_arrival(void *arg, const struct bench_arrival *a, struct err *err)
+{
+	struct drive *d = arg;
+
+	return add_request(d, d->o.trace, a, err);
 }
 
 /* --rate squeezes or stretches a trace to that mean rate. */
 static int
 load_trace(struct drive *d, struct err *err)
 {
-	struct lines l = { .path = d->o.trace, .fn = trace_line };
 	double span, scale = 1;
 	size_t i;
 
 	d->o.ignore_eos = true;
-	if (each_line(d, &l, err) != 0)
+	if (bench_arrival_read(d->o.trace, on_arrival, d, err) != 0)
 		return -1;
-	if (d->n_req == 0)
-		return err_set(err, ERR_DATA, "%s: no requests", l.path);
 	span = d->req[d->n_req - 1].at_s;
 	if (d->o.rate_text != NULL)
 		scale = d->o.rate > 0 && span > 0 ?

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "bench_gen.h"
 #include "bench_kern.h"
 #include "bench_link.h"
 #include "bench_model.h"
@@ -24,6 +25,8 @@ main(int argc, char **argv)
 	static const struct cli_verb verb[] = {
 		{ "drive", "load an OpenAI server, open loop, and measure",
 		    bench_drive_main },
+		{ "gen", "draw arrivals, lengths or routing",
+		    bench_gen_main },
 		{ "kern", "measure the kernels against this machine's limits",
 		    bench_kern_main },
 		{ "link", "measure round trips of a transport",
@@ -32,7 +35,7 @@ main(int argc, char **argv)
 		    bench_model_main },
 		{ NULL, NULL, NULL },
 	};
-	static const char *const later[] = { "gen", "plot", NULL };
+	static const char *const later[] = { "plot", NULL };
 	int i;
 
 	for (i = 0; argc > 1 && later[i] != NULL; i++)

@@ -9,6 +9,7 @@
 #include "sse.h"
 #include "tap.h"
 
+#include "../../src/moe-bench/bench_arrival.c"
 #include "../../src/moe-bench/bench_drive_load.c"
 #include "../../src/moe-bench/bench_drive_sum.c"
 
@@ -61,11 +62,11 @@ test_time(void)
 {
 	double a, b;
 
-	OK(drive_time("2023-11-16 18:17:03.9799600", &a) == 0 &&
-	    drive_time("2023-11-16 18:17:04.0319600", &b) == 0 &&
+	OK(bench_arrival_time("2023-11-16 18:17:03.9799600", &a) == 0 &&
+	    bench_arrival_time("2023-11-16 18:17:04.0319600", &b) == 0 &&
 	    fabs(b - a - 0.052) < 1e-6, "times of a trace");
-	OK(drive_time("2023-11-16", &a) != 0 &&
-	    drive_time("2023-11-16 18:17:03x", &a) != 0, "others are refused");
+	OK(bench_arrival_time("2023-11-16", &a) != 0 &&
+	    bench_arrival_time("2023-11-16 18:17:03x", &a) != 0, "others are refused");
 }
 
 /* Write text to a file and load it. */
