@@ -1,7 +1,7 @@
 # The moe toolkit: one non-recursive Makefile.  `make help` tells the targets.
 #
 #   BUILD=release|debug|asan|tsan   CC=gcc|clang
-#   WITH_CUDA, WITH_NCCL, WITH_VERBS, WITH_ZSTD = auto|yes|no
+#   WITH_CUDA, WITH_NCCL, WITH_VERBS, WITH_ZSTD, WITH_TLS = auto|yes|no
 #
 # Objects live in build/<config>/, one folder per combination of settings, so
 # that switching never mixes objects.
@@ -16,6 +16,7 @@ WITH_CUDA ?= auto
 WITH_NCCL ?= auto
 WITH_VERBS ?= auto
 WITH_ZSTD ?= auto
+WITH_TLS ?= auto
 
 # Terse by default; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -26,7 +27,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 empty :=
-config := $(subst $(empty) ,,$(BUILD)$(if $(filter-out gcc,$(notdir $(CC))),-$(notdir $(CC)))$(foreach f,CUDA NCCL VERBS ZSTD,$(if $(filter-out auto,$(WITH_$f)),-$f.$(WITH_$f))))
+config := $(subst $(empty) ,,$(BUILD)$(if $(filter-out gcc,$(notdir $(CC))),-$(notdir $(CC)))$(foreach f,CUDA NCCL VERBS ZSTD TLS,$(if $(filter-out auto,$(WITH_$f)),-$f.$(WITH_$f))))
 B := build/$(config)
 
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Werror
@@ -38,7 +39,7 @@ ifeq ($(opt_$(BUILD)),)
 $(error BUILD=$(BUILD) is none of release, debug, asan, tsan)
 endif
 
-$(foreach f,CUDA NCCL VERBS ZSTD,$(if $(filter-out auto yes no,$(WITH_$f)),$(error WITH_$f=$(WITH_$f) is none of auto, yes, no)))
+$(foreach f,CUDA NCCL VERBS ZSTD TLS,$(if $(filter-out auto yes no,$(WITH_$f)),$(error WITH_$f=$(WITH_$f) is none of auto, yes, no)))
 
 -include $(B)/features.mk
 
@@ -56,11 +57,13 @@ scripts := $(wildcard bin/moe-up bin/moe-down bin/moe-ask bin/moe-drill bin/moe-
 # ---- sources -----------------------------------------------------------------
 # A feature's absent half is a stub file with the same symbols: X_zstd.c or
 # X_zstd_stub.c, never an #ifdef.
-feature_files := common/wire/zbuf_zstd.c common/link/link_rdma.c common/link/link_nccl.c common/link/link_cuda.c kernels/cuda/kern_cuda_host.c
+feature_files := common/wire/zbuf_zstd.c common/wire/mac_ssl.c common/link/tls_ssl.c common/link/link_rdma.c common/link/link_nccl.c common/link/link_cuda.c kernels/cuda/kern_cuda_host.c
 stub_files := $(wildcard common/*/*_stub.c kernels/*/*_stub.c)
 # $(call pick,FEATURE,real,stub): whichever of the two this build links.
 pick = $(if $(filter yes,$(HAVE_$1)),$(if $(wildcard $2),$2,$3),$3)
 picked := $(call pick,ZSTD,common/wire/zbuf_zstd.c,common/wire/zbuf_stub.c) \
+	$(call pick,TLS,common/wire/mac_ssl.c,common/wire/mac_stub.c) \
+	$(call pick,TLS,common/link/tls_ssl.c,common/link/tls_stub.c) \
 	$(call pick,VERBS,common/link/link_rdma.c,common/link/link_rdma_stub.c) \
 	$(call pick,NCCL,common/link/link_nccl.c,common/link/link_nccl_stub.c) \
 	$(call pick,CUDA,common/link/link_cuda.c,common/link/link_cuda_stub.c)
@@ -108,7 +111,7 @@ help:
 	@echo 'make clean           remove build/'
 	@echo
 	@echo 'BUILD=release|debug|asan|tsan  CC=gcc|clang'
-	@echo 'WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= auto|yes|no'
+	@echo 'WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= WITH_TLS= auto|yes|no'
 
 # ---- features: probed by compile and link -------------------------------------
 # $(call probe,NAME,code,compile command prefix,libs): yes or no on stdout
@@ -132,12 +135,14 @@ $(B)/features.mk: Makefile
 	probe $(WITH_VERBS) VERBS 'packages libibverbs-dev and librdmacm-dev' $(CC) -o $(B)/p_verbs $(B)/p_verbs.c -libverbs -lrdmacm; \
 	printf '#include <zstd.h>\nint main(void){return ZSTD_versionNumber()==0;}\n' >$(B)/p_zstd.c; \
 	probe $(WITH_ZSTD) ZSTD 'package libzstd-dev' $(CC) -o $(B)/p_zstd $(B)/p_zstd.c -lzstd; \
+	printf '#include <openssl/ssl.h>\nint main(void){SSL_CTX*c=SSL_CTX_new(TLS_method());SSL_CTX_set_psk_find_session_callback(c,NULL);return EVP_sha256()==NULL;}\n' >$(B)/p_tls.c; \
+	probe $(WITH_TLS) TLS 'package libssl-dev, OpenSSL 1.1.1 or later' $(CC) -o $(B)/p_tls $(B)/p_tls.c -lssl -lcrypto; \
 	} >$@.tmp
 	@cat $(B)/features.txt; mv $@.tmp $@
 
 lower = $(subst A,a,$(subst B,b,$(subst C,c,$(subst D,d,$(subst E,e,$(subst L,l,$(subst N,n,$(subst R,r,$(subst S,s,$(subst T,t,$(subst U,u,$(subst V,v,$(subst Z,z,$1)))))))))))))
-feature_words := $(foreach f,CUDA NCCL VERBS ZSTD,$(if $(filter yes,$(HAVE_$f)),+,-)$(call lower,$f))
-FEATURE_LIBS := $(if $(filter yes,$(HAVE_ZSTD)),-lzstd) $(if $(filter yes,$(HAVE_CUDA)),-L$(dir $(shell command -v $(NVCC)))../lib64 -lcudart_static -lstdc++)
+feature_words := $(foreach f,CUDA NCCL VERBS ZSTD TLS,$(if $(filter yes,$(HAVE_$f)),+,-)$(call lower,$f))
+FEATURE_LIBS := $(if $(filter yes,$(HAVE_ZSTD)),-lzstd) $(if $(filter yes,$(HAVE_TLS)),-lssl -lcrypto) $(if $(filter yes,$(HAVE_CUDA)),-L$(dir $(shell command -v $(NVCC)))../lib64 -lcudart_static -lstdc++)
 FEATURE_CFLAGS :=
 
 features: $(B)/features.mk

@@ -22,7 +22,7 @@ value() { # NAME SETTING...
 	local word
 	make -s help >"$RUN/help"
 	for word in check check-unit check-e2e check-gpu lint install uninstall \
-	    features clean BUILD= CC= WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= \
+	    features clean BUILD= CC= WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= WITH_TLS= \
 	    DESTDIR= PREFIX=; do
 		grep -q -- "$word" "$RUN/help" || { echo "not in help: $word"; return 1; }
 	done
@@ -41,11 +41,11 @@ value() { # NAME SETTING...
 
 @test "features are told in sentences, and -V says the same" {
 	make -s features BUILD=$CONF >"$RUN/features"
-	[ "$(wc -l <"$RUN/features")" -eq 4 ]
-	[ "$(grep -cE '^(CUDA|NCCL|VERBS|ZSTD): .*\.$' "$RUN/features")" -eq 4 ]
+	[ "$(wc -l <"$RUN/features")" -eq 5 ]
+	[ "$(grep -cE '^(CUDA|NCCL|VERBS|ZSTD|TLS): .*\.$' "$RUN/features")" -eq 5 ]
 	"$BIN/moe-expertd" -V >"$RUN/version"
 	local f sign
-	for f in CUDA NCCL VERBS ZSTD; do
+	for f in CUDA NCCL VERBS ZSTD TLS; do
 		sign=-
 		! grep -q "^$f: found" "$RUN/features" || sign=+
 		grep -q " $sign${f,,}" "$RUN/version"
@@ -78,6 +78,8 @@ exports() { # SOURCE
 @test "a stub has the symbols of what it stands for" {
 	local pair n=0
 	for pair in common/wire/zbuf_zstd.c:common/wire/zbuf_stub.c \
+	    common/wire/mac_ssl.c:common/wire/mac_stub.c \
+	    common/link/tls_ssl.c:common/link/tls_stub.c \
 	    kernels/cuda/kern_cuda_host.c:kernels/cuda/kern_cuda_stub.c \
 	    common/link/link_rdma.c:common/link/link_rdma_stub.c \
 	    common/link/link_nccl.c:common/link/link_nccl_stub.c \
@@ -93,15 +95,16 @@ exports() { # SOURCE
 	[ $n -ge 1 ]
 }
 
-@test "without CUDA, NCCL, verbs and zstd: the lower floors build, and say so" {
-	local off="WITH_CUDA=no WITH_NCCL=no WITH_VERBS=no WITH_ZSTD=no"
-	local dir=build/release-CUDA.no-NCCL.no-VERBS.no-ZSTD.no
+@test "without CUDA, NCCL, verbs, zstd and OpenSSL: the lower floors build, and say so" {
+	local off="WITH_CUDA=no WITH_NCCL=no WITH_VERBS=no WITH_ZSTD=no WITH_TLS=no"
+	local dir=build/release-CUDA.no-NCCL.no-VERBS.no-ZSTD.no-TLS.no
 	make -s -j2 $off features $dir/libbase.a $dir/libwire.a $dir/liblink.a \
 	    $dir/kernels/cuda/kern_cuda_stub.o >"$RUN/log"
-	[ "$(grep -c 'left out (WITH_.*=no)' "$RUN/log")" -ge 4 ]
+	[ "$(grep -c 'left out (WITH_.*=no)' "$RUN/log")" -ge 5 ]
 	nm $dir/common/wire/zbuf_stub.o | grep -q ' T '
 	[ ! -e $dir/common/wire/zbuf_zstd.o ]
 	[ "$(nm -u $dir/libwire.a | grep -c ZSTD_)" -eq 0 ]
+	[ "$(nm -u $dir/libwire.a $dir/liblink.a | grep -cE 'SSL_|HMAC|EVP_')" -eq 0 ]
 	rm -rf $dir
 }
 
