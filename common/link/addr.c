@@ -189,6 +189,28 @@ addr_resolve(struct addr *a, bool passive, struct err *err)
 	return 0;
 }
 
+bool
+addr_is_loopback(const struct sockaddr *sa)
+{
+	const struct in6_addr *a6;
+
+	if (sa->sa_family == AF_INET)
+		return ntohl(((const struct sockaddr_in *)(const void *)sa)
+		    ->sin_addr.s_addr) >> 24 == 127;
+	if (sa->sa_family != AF_INET6)
+		return sa->sa_family == AF_UNIX;
+	a6 = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
+	return IN6_IS_ADDR_LOOPBACK(a6) ||
+	    (IN6_IS_ADDR_V4MAPPED(a6) && a6->s6_addr[12] == 127);
+}
+
+bool
+addr_is_local(const struct addr *a)
+{
+	return a->path[0] != '\0' ||
+	    addr_is_loopback((const struct sockaddr *)&a->sa);
+}
+
 void
 addr_text(const struct addr *a, char out[ADDR_TEXT])
 {

@@ -39,6 +39,10 @@ int	addr_parse(const char *text, struct addr *a, struct err *err);
 /* Fill sa.  Numeric hosts and paths take no time, names what the resolver
  * takes.  -1: ERR_TEMP (no such host now). */
 int	addr_resolve(struct addr *a, bool passive, struct err *err);
+/* Resolved: does it stay on this machine (a path, or loopback)? */
+bool	addr_is_local(const struct addr *a);
+/* The same of a socket's address, v4-mapped v6 ones included. */
+bool	addr_is_loopback(const struct sockaddr *sa);
 /* Within a fault:SPEC:ADDRESS that addr_parse takes: where ADDRESS begins.
  * Else text itself. */
 const char *addr_inner(const char *text);

@@ -183,6 +183,8 @@ free_port(struct link_port *p)
 		if (fd[i] >= 0)
 			close(fd[i]);
 	VEC_FREE(&p->live);
+	tls_ctx_free(p->tls);
+	link_sec_wipe(&p->opt.sec);
 	pthread_mutex_destroy(&p->lock);
 	mem_free(p);
 }
@@ -204,6 +206,11 @@ link_port_open(struct link_port **out, const struct link_opt *opt,
 	fill_defaults(p);
 	p->ep = epoll_create1(EPOLL_CLOEXEC);
 	p->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (opt->sec.psk && opt->sec.tls != LINK_TLS_NO &&
+	    tls_ctx_new(&p->tls, opt->sec.tls_key, 0, err) != 0) {
+		free_port(p);
+		return -1;
+	}
 	if (p->ep < 0 || p->wake_fd < 0 ||
 	    epoll_ctl(p->ep, EPOLL_CTL_ADD, p->wake_fd, &ev) != 0) {
 		err_sys(err, ERR_TEMP, errno, "link: epoll");
@@ -276,6 +283,17 @@ link_port_close(struct link_port *p)
 	free_port(p);
 }
 
+/* May links go to the resolved address, or come in there? */
+static int
+check_reach(const struct link_port *p, const struct addr *a, const char *text,
+    struct err *err)
+{
+	if (addr_is_local(a) || p->opt.sec.psk || p->opt.sec.insecure)
+		return 0;
+	return err_set(err, ERR_USAGE, "'%s' is beyond this machine: give the "
+	    "cluster's key with --psk-file, or --insecure", text);
+}
+
 /* ---- listening ------------------------------------------------------------------------- */
 
 int
@@ -289,6 +307,7 @@ link_listen(struct link_port *p, const char *addr, char *bound,
 	if (addr_parse(addr, &l->addr, err) != 0 ||
 	    (l->tp = link_tp_of(&l->addr, err)) == NULL ||
 	    addr_resolve(&l->addr, true, err) != 0 ||
+	    check_reach(p, &l->addr, addr, err) != 0 ||
 	    (l->fd = l->tp->listen(&l->addr, err)) < 0) {
 		mem_free(l);
 		return -1;
@@ -334,7 +353,8 @@ link_dial(struct link_port *p, const char *addr, void *user, struct err *err)
 
 	if (addr_parse(addr, &pair->addr, err) != 0 ||
 	    link_tp_of(&pair->addr, err) == NULL ||
-	    addr_resolve(&pair->addr, false, err) != 0) {
+	    addr_resolve(&pair->addr, false, err) != 0 ||
+	    check_reach(p, &pair->addr, addr, err) != 0) {
 		mem_free(pair);
 		return NULL;
 	}

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "link_sec.h"
 #include "slot.h"
 
 #define LINK_NAME	48
@@ -58,6 +59,7 @@ struct link_opt {
 	bool crc;		/* client: SLOT_CRC_BODY over every transport,
 				 * else over tcp: and fault: only; a server's
 				 * answer has it when its request had */
+	struct link_sec sec;	/* copied, wiped by link_port_close */
 };
 
 struct link_port;
@@ -70,6 +72,8 @@ void	link_port_close(struct link_port *p);
 
 /* Accept on addr: "shm:/path/to.sock" or "tcp:host:port" (port 0: any).
  * fault:SPEC:ADDR listens on ADDR: faults are the dialling side's.
+ * An address that other machines reach needs a key in opt.sec, or insecure
+ * (ERR_USAGE).
  * Unlinks a stale socket of a dead server, never that of a live one
  * (ERR_TEMP).  *bound (LINK_ADDR bytes) gets the address with the true port.
  * May be called several times. */
@@ -86,7 +90,8 @@ void	link_unlisten(struct link_port *p);
  * happens to the connection; LINK_UP and LINK_DOWN tell its state.  A refusal
  * is a LINK_DOWN without a LINK_UP, once for each new reason.  A host name
  * is looked up here, once, and may take as long as the resolver does; numeric
- * addresses take no time.
+ * addresses take no time.  An address on another machine needs a key, or
+ * insecure, as above.
  */
 struct link_pair *link_dial(struct link_port *p, const char *addr, void *user,
 	    struct err *err);

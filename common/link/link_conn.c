@@ -66,8 +66,10 @@ link_conn_free(struct link_conn *c)
 	close_fds(c);
 	if (c->ring != NULL)
 		c->ring->tp->close(c->ring);
+	tls_free(c->tls);
 	mem_free(c->body);
 	str_free(&c->out);
+	str_free(&c->hello);
 	mem_free(c);
 }
 
@@ -122,6 +124,8 @@ send_some(struct link_conn *c)
 	struct cmsghdr *cm;
 	ssize_t n;
 
+	if (c->tls != NULL)	/* over tcp: there are no descriptors */
+		return tls_write(c->tls, v.iov_base, v.iov_len);
 	if (c->n_fd > 0) {
 		memset(&u, 0, sizeof(u));
 		m.msg_control = u.room;
@@ -140,6 +144,22 @@ send_some(struct link_conn *c)
 	return n;
 }
 
+/* The socket, or TLS over it, has failed; errno says how. */
+static void
+socket_failed(struct link_conn *c, const char *doing)
+{
+	if (c->tls == NULL) {
+		link_conn_fail(c, false, "%s: %s", doing, strerror(errno));
+	} else if (tls_is_up(c->tls) || errno != EPROTO) {
+		link_conn_fail(c, false, "%s: %s", doing, tls_why(c->tls));
+	} else {
+		c->refused = c->dialled;
+		c->port->ctl_count.refused++;
+		link_conn_fail(c, false, "psk: no TLS with the peer: another "
+		    "key, or none, or --tls no there (%s)", tls_why(c->tls));
+	}
+}
+
 void
 link_conn_flush(struct link_conn *c)
 {
@@ -151,8 +171,7 @@ link_conn_flush(struct link_conn *c)
 		if (n < 0) {
 			if (errno == EAGAIN)
 				break;
-			link_conn_fail(c, false, "sending: %s",
-			    strerror(errno));
+			socket_failed(c, "sending");
 			return;
 		}
 		c->out_at += (size_t)n;
@@ -167,8 +186,10 @@ link_conn_flush(struct link_conn *c)
 		str_cut(&c->out, c->out.n - c->out_at);
 		c->out_at = 0;
 	}
+	/* A handshake may wait for the peer before it takes more. */
 	if (!c->dead)
-		watch_out(c, c->out_at < c->out.n);
+		watch_out(c, c->out_at < c->out.n &&
+		    (c->tls == NULL || tls_wants_out(c->tls)));
 }
 
 void
@@ -284,6 +305,8 @@ recv_some(struct link_conn *c, void *to, size_t n)
 		m.msg_control = u.room;
 		m.msg_controllen = sizeof(u.room);
 	}
+	if (c->tls != NULL)
+		return tls_read(c->tls, to, n);
 	do {
 		got = recvmsg(c->fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	} while (got < 0 && errno == EINTR);
@@ -326,8 +349,7 @@ read_frame(struct link_conn *c)
 			link_conn_fail(c, false, "the peer closed the "
 			    "connection");
 		else if (errno != EAGAIN)
-			link_conn_fail(c, false, "receiving: %s",
-			    strerror(errno));
+			socket_failed(c, "receiving");
 		return 0;
 	}
 }
@@ -356,6 +378,7 @@ read_frames(struct link_conn *c)
 		if (c->fd < 0)
 			return;
 	}
+	c->more = !c->dead && c->tls != NULL && tls_has_more(c->tls);
 }
 
 void
@@ -374,8 +397,21 @@ link_conn_event(struct link_conn *c, uint32_t events)
 			link_shake_connected(c);
 		return;
 	}
+	if (c->state == LINK_C_MARK) {
+		link_conn_flush(c);
+		link_shake_mark(c);
+		return;
+	}
 	if (events & EPOLLOUT)
 		link_conn_flush(c);
-	if (!c->dead && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+	if (c->dead || (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0)
+		return;
+	if (c->state == LINK_C_HELLO && !c->sniffed)
+		link_prove_sniff(c);
+	c->more = false;
+	if (!c->dead)
 		read_frames(c);
+	/* What waited for the peer's part of the handshake. */
+	if (!c->dead && c->fd >= 0 && c->tls != NULL && c->out_at < c->out.n)
+		link_conn_flush(c);
 }

@@ -228,6 +228,8 @@ due_ms(const struct link_port *p)
 	const struct link_pair *pair;
 
 	for (c = p->conns; c != NULL; c = c->next) {
+		if (c->more)
+			return 0;
 		at = c->state == LINK_C_UP ? c->beat_ns : c->limit_ns;
 		if (c->cut_ns < at)
 			at = c->cut_ns;
@@ -266,6 +268,17 @@ dispatch(struct link_port *p, const struct epoll_event *ev)
 		link_conn_event(c, ev->events);
 }
 
+/* Connections that had too much for one turn, where epoll does not know. */
+static void
+take_more(struct link_port *p)
+{
+	struct link_conn *c;
+
+	for (c = p->conns; c != NULL; c = c->next)
+		if (c->more && !c->dead)
+			link_conn_event(c, EPOLLIN);
+}
+
 static void *
 ctl_main(void *arg)
 {
@@ -283,6 +296,7 @@ ctl_main(void *arg)
 		/* First what has arrived, then who is silent. */
 		for (i = 0; i < n; i++)
 			dispatch(p, &ev[i]);
+		take_more(p);
 		now = clock_ns();
 		check_conns(p, now);
 		reap(p);

@@ -23,6 +23,7 @@
 #include "mem.h"
 #include "msg.h"
 #include "str.h"
+#include "tls.h"
 
 #define LINK_WHY	256
 
@@ -90,12 +91,14 @@ struct link_listener {
 enum link_conn_state {
 	LINK_C_CONNECT = 1,	/* client: connect(2) under way */
 	LINK_C_HELLO,		/* server: HELLO or DATA must come */
+	LINK_C_PROOF,		/* server: PROOF must come */
 	LINK_C_WELCOME,		/* client: WELCOME or REFUSE must come */
 	LINK_C_READY,		/* READY must come */
 	LINK_C_SECOND,		/* server: the data connection must come */
 	LINK_C_UP,
 	LINK_C_FLUSH,		/* what is queued goes out, then it closes */
 	LINK_C_DATA,		/* client: data connection, connecting */
+	LINK_C_MARK,		/* client: data connection, DATA goes out */
 };
 
 struct link_conn {		/* a control connection; or, for a moment, a
@@ -104,7 +107,8 @@ struct link_conn {		/* a control connection; or, for a moment, a
 	struct link_conn *next;
 	struct link_port *port;
 	struct link_pair *pair;		/* dialled: always; accepted: once up */
-	struct link_conn *parent;	/* C_DATA: its control connection */
+	struct link_conn *parent;	/* C_DATA, C_MARK: its control
+					 * connection */
 	const struct link_tp *tp;
 	char text[LINK_ADDR];
 	enum link_conn_state state;
@@ -135,12 +139,20 @@ struct link_conn {		/* a control connection; or, for a moment, a
 	struct msg_hello peer;
 	struct link_ring *ring;		/* until LINK_UP */
 	uint8_t token[MSG_TOKEN];
+
+	struct tls *tls;		/* NULL: in the clear; owned */
+	bool sniffed;			/* server: TLS or not is known */
+	bool more;			/* tls holds bytes that epoll will not
+					 * tell of */
+	struct str hello;		/* HELLO's body, for the proofs */
+	uint8_t nonce[MSG_PROOF];	/* the server's */
 };
 
 /* ---- ports ------------------------------------------------------------------------- */
 
 struct link_port {
 	struct link_opt opt;		/* constant, defaults filled in */
+	struct tls_ctx *tls;		/* NULL: never TLS */
 
 	/* data thread */
 	VEC(struct link_pair *) live;	/* pairs with rings */
@@ -209,9 +221,34 @@ void	link_conn_send(struct link_conn *c, int type, uint32_t flags,
 void	link_conn_flush(struct link_conn *c);
 void	link_conn_free(struct link_conn *c);
 
-/* link_shake.c: one whole frame has arrived on a connection that is not up. */
+/* link_shake.c: one whole frame has arrived on a connection that is not up;
+ * connect(2) has succeeded; something may go out on a data connection. */
 void	link_shake_frame(struct link_conn *c);
 void	link_shake_connected(struct link_conn *c);
+void	link_shake_mark(struct link_conn *d);
+/* link_shake.c: the server does not want c: say so, then close. */
+void	link_shake_refuse(struct link_conn *c, const char *text);
+
+/* link_prove.c: what both sides of a pair show each other of their key, and
+ * where TLS is due.  Control thread, lock held. */
+/* The dialled connection c has been made: begin TLS if the port wants it. */
+void	link_prove_dialled(struct link_conn *c);
+/* The first byte of an accepted connection is there: is it TLS? */
+void	link_prove_sniff(struct link_conn *c);
+/* Server, HELLO is in c->hello and c->peer: false when it was refused, or has
+ * been challenged and PROOF must come first. */
+bool	link_prove_asked(struct link_conn *c);
+/* Client: the answer to CHALLENGE. */
+void	link_prove_answer(struct link_conn *c);
+/* Server: is the body the right PROOF?  false: it was refused. */
+bool	link_prove_check(struct link_conn *c);
+/* Server: the proof at the end of a WELCOME. */
+void	link_prove_welcome(const struct link_conn *c, struct str *body);
+/* Client: is that of the WELCOME in c->body right?  -1 with the text. */
+int	link_prove_server(const struct link_conn *c, struct err *err);
+/* Client: DATA of the connection c: token and proof, into out; its length. */
+size_t	link_prove_data(const struct link_conn *c, const uint8_t *token,
+	    uint8_t out[MSG_TOKEN + MSG_PROOF]);
 
 /* link_hello.c */
 /* 0, or -1 with both values in the text. */

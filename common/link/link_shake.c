@@ -3,6 +3,8 @@
  *
  *     client                         server
  *     HELLO           ------------>                 who I am, ring wanted
+ *     with a key:     <------------  CHALLENGE
+ *     PROOF           ------------>                 (link_prove.c)
  *                     <------------  WELCOME        who I am, ring granted,
  *                                                   epoch; shm: descriptors,
  *                                                   tcp: token
@@ -21,6 +23,7 @@
 
 #include "clock.h"
 #include "link_port.h"
+#include "mac.h"
 #include "zbuf.h"
 
 #define INTERVAL_MAX_NS	60000000000ull	/* that a peer can talk us into */
@@ -34,6 +37,10 @@ send_hello(struct link_conn *c, int type, struct msg_hello *m)
 
 	m->features = zbuf_have() ? MSG_ZSTD : 0;
 	msg_put_hello(&body, m);
+	if (type == FRAME_WELCOME)
+		link_prove_welcome(c, &body);
+	else
+		str_add(&c->hello, body.p, body.n);
 	link_conn_send(c, type, 0, body.p, body.n, 0);
 	str_free(&body);
 }
@@ -97,8 +104,8 @@ go_up(struct link_conn *c)
 
 /* ---- server --------------------------------------------------------------------------- */
 
-static void
-refuse(struct link_conn *c, const char *text)
+void
+link_shake_refuse(struct link_conn *c, const char *text)
 {
 	struct str body = STR_INIT;
 
@@ -185,6 +192,7 @@ agree_interval(struct link_conn *c)
 		c->interval_ns = theirs_ns;
 }
 
+/* The peer is who it says: nothing of HELLO has been believed before. */
 static void
 welcome(struct link_conn *c)
 {
@@ -192,19 +200,15 @@ welcome(struct link_conn *c)
 	struct msg_hello m;
 	struct link_geom g;
 
-	if (msg_get_hello(c->body, c->f.length, &c->peer, &err) != 0) {
-		link_conn_fail(c, true, "%s", err.text);
-		return;
-	}
 	if (judge_hello(c, &err) != 0) {
-		refuse(c, err.text);
+		link_shake_refuse(c, err.text);
 		return;
 	}
 	g = grant(c->port, &c->peer);
 	if (g.depth > 0) {
 		c->ring = c->tp->offer(&g, c->fds, &c->n_fd, &err);
 		if (c->ring == NULL) {
-			refuse(c, err.text);
+			link_shake_refuse(c, err.text);
 			return;
 		}
 	}
@@ -218,12 +222,52 @@ welcome(struct link_conn *c)
 	if (g.depth > 0 && c->tp->second) {
 		c->state = LINK_C_SECOND;
 		if (getrandom(c->token, MSG_TOKEN, 0) != MSG_TOKEN) {
-			refuse(c, "no random numbers");
+			link_shake_refuse(c, "no random numbers");
 			return;
 		}
 		memcpy(m.token, c->token, MSG_TOKEN);
 	}
 	send_hello(c, FRAME_WELCOME, &m);
+}
+
+static void
+take_hello(struct link_conn *c)
+{
+	struct err err = ERR_INIT;
+
+	if (msg_get_hello(c->body, c->f.length, &c->peer, &err) != 0) {
+		link_conn_fail(c, true, "%s", err.text);
+		return;
+	}
+	str_add(&c->hello, c->body, c->f.length);
+	if (link_prove_asked(c))
+		welcome(c);
+}
+
+/* Does the DATA frame in c belong to the connection w? */
+static bool
+is_second(const struct link_conn *c, const struct link_conn *w)
+{
+	uint8_t want[MSG_TOKEN + MSG_PROOF];
+	size_t n;
+
+	if (w->dead || w->state != LINK_C_SECOND || w->tp != c->tp ||
+	    (w->tls != NULL) != (c->tls != NULL))
+		return false;
+	n = link_prove_data(w, w->token, want);
+	return c->f.length == n && mac_same(want, c->body, n);
+}
+
+/* A connection that has become the ring's. */
+static void
+hand_over(struct link_conn *c, struct link_ring *r)
+{
+	(void)epoll_ctl(c->port->ctl_ep, EPOLL_CTL_DEL, c->fd, NULL);
+	c->tp->tune(c->fd, 0);
+	r->fd = c->fd;
+	r->tls = c->tls;
+	c->fd = -1;
+	c->tls = NULL;
 }
 
 /* c is a data connection: give its socket to the ring that waits for it. */
@@ -232,23 +276,19 @@ attach(struct link_conn *c)
 {
 	struct link_conn *w;
 
-	if (c->f.length != MSG_TOKEN || !c->tp->second) {
+	if (c->f.length < MSG_TOKEN || !c->tp->second) {
 		link_conn_fail(c, true, "frame: data with %u bytes",
 		    c->f.length);
 		return;
 	}
 	for (w = c->port->conns; w != NULL; w = w->next)
-		if (!w->dead && w->state == LINK_C_SECOND && w->tp == c->tp &&
-		    memcmp(w->token, c->body, MSG_TOKEN) == 0)
+		if (is_second(c, w))
 			break;
 	if (w == NULL) {
 		link_conn_fail(c, true, "frame: data with an unknown token");
 		return;
 	}
-	(void)epoll_ctl(c->port->ctl_ep, EPOLL_CTL_DEL, c->fd, NULL);
-	c->tp->tune(c->fd, 0);
-	w->ring->fd = c->fd;
-	c->fd = -1;
+	hand_over(c, w->ring);
 	link_conn_fail(c, false, "became a data connection");
 	link_conn_send(w, FRAME_READY, 0, "", 0, 0);
 	if (!w->dead)
@@ -284,27 +324,25 @@ dial_second(struct link_conn *c)
 /* The data connection d is there: mark it with the token; from then on it is
  * the ring's. */
 static void
-mark_second(struct link_conn *d)
+begin_mark(struct link_conn *d)
 {
-	struct frame f = { .type = FRAME_DATA };
-	struct link_conn *c = d->parent;
-	struct str s = STR_INIT;
-	ssize_t n;
+	uint8_t data[MSG_TOKEN + MSG_PROOF];
+	size_t n = link_prove_data(d->parent, d->parent->peer.token, data);
 
-	frame_put(&s, &f, c->peer.token, MSG_TOKEN);
-	d->tp->tune(d->fd, 0);
-	n = send(d->fd, s.p, s.n, MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (n != (ssize_t)s.n) {
-		link_conn_fail(d, false, "data connection: %s",
-		    strerror(errno));
-	} else {
-		(void)epoll_ctl(d->port->ctl_ep, EPOLL_CTL_DEL, d->fd, NULL);
-		c->ring->fd = d->fd;
-		d->fd = -1;
-		d->parent = NULL;
-		link_conn_fail(d, false, "became a data connection");
-	}
-	str_free(&s);
+	d->state = LINK_C_MARK;
+	link_prove_dialled(d);
+	link_conn_send(d, FRAME_DATA, 0, data, n, 0);
+	link_shake_mark(d);
+}
+
+void
+link_shake_mark(struct link_conn *d)
+{
+	if (d->dead || d->out.n > 0)
+		return;		/* TLS, or a full socket: it goes on later */
+	hand_over(d, d->parent->ring);
+	d->parent = NULL;
+	link_conn_fail(d, false, "became a data connection");
 }
 
 static int
@@ -338,8 +376,15 @@ take_welcome(struct link_conn *c)
 	struct link_hello peer;
 	struct link_geom g;
 
-	if (msg_get_hello(c->body, c->f.length, &c->peer, &err) != 0 ||
-	    judge_welcome(c, &err) != 0) {
+	if (msg_get_hello(c->body, c->f.length, &c->peer, &err) != 0) {
+		link_conn_fail(c, true, "%s", err.text);
+		return;
+	}
+	if (link_prove_server(c, &err) != 0) {
+		refused(c, err.text);
+		return;
+	}
+	if (judge_welcome(c, &err) != 0) {
 		link_conn_fail(c, true, "%s", err.text);
 		return;
 	}
@@ -386,15 +431,21 @@ link_shake_connected(struct link_conn *c)
 	struct msg_hello m;
 
 	if (c->state == LINK_C_DATA) {
-		mark_second(c);
+		begin_mark(c);
 		return;
 	}
 	c->tp->tune(c->fd, c->interval_ns);
+	link_prove_dialled(c);
 	link_hello_to_msg(&c->port->opt.me, &m);
 	m.slot_bytes = c->port->opt.slot_bytes;
 	m.depth = c->port->opt.depth;
 	m.heartbeat_us = (uint32_t)(c->interval_ns / 1000);
 	c->state = LINK_C_WELCOME;
+	if (c->port->opt.sec.psk &&
+	    getrandom(m.nonce, MSG_PROOF, 0) != MSG_PROOF) {
+		link_conn_fail(c, false, "no random numbers");
+		return;
+	}
 	send_hello(c, FRAME_HELLO, &m);
 }
 
@@ -404,9 +455,14 @@ link_shake_frame(struct link_conn *c)
 	int type = c->f.type;
 
 	if (c->state == LINK_C_HELLO && type == FRAME_HELLO)
-		welcome(c);
+		take_hello(c);
 	else if (c->state == LINK_C_HELLO && type == FRAME_DATA)
 		attach(c);
+	else if (c->state == LINK_C_PROOF && type == FRAME_PROOF) {
+		if (link_prove_check(c))
+			welcome(c);
+	} else if (c->state == LINK_C_WELCOME && type == FRAME_CHALLENGE)
+		link_prove_answer(c);
 	else if (c->state == LINK_C_WELCOME && type == FRAME_WELCOME)
 		take_welcome(c);
 	else if (c->state == LINK_C_WELCOME && type == FRAME_REFUSE)

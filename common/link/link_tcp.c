@@ -12,19 +12,22 @@
  *     +16  slot header, body
  *
  * The data thread receives bodies straight into the slot, except for the part
- * that came along with the 16 bytes in front.
+ * that came along with the 16 bytes in front; under TLS, too, where OpenSSL
+ * decrypts into a buffer of its own first.  To send, the 16 bytes are written
+ * before the slot's header, where a slot in shared memory has its commit word
+ * and this one nothing: one system call, and one record of TLS, for both.
  */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "buf.h"
 #include "link_tp.h"
 #include "mem.h"
+#include "tls.h"
 
 #define FRONT		16	/* bytes in front of each slot */
 #define STAGE		4096
@@ -44,8 +47,9 @@ struct tcp_ring {
 	size_t sent;		/* bytes of the oldest, front included */
 	uint64_t sending;	/* bit i: slot i is in the queue */
 	uint32_t out_bytes[LINK_DEPTH_MAX];
-	uint8_t front[LINK_DEPTH_MAX][FRONT];
 };
+
+_Static_assert(FRONT <= SLOT_HEAD, "room for the front in a slot");
 
 /* ---- sockets ------------------------------------------------------------------ */
 
@@ -156,6 +160,7 @@ tcp_close(struct link_ring *r)
 	struct tcp_ring *t = (struct tcp_ring *)r;
 
 	mem_unmap(r->req, 2 * t->ring_bytes);
+	tls_free(r->tls);
 	if (r->fd >= 0)
 		close(r->fd);
 	mem_free(t);
@@ -163,37 +168,46 @@ tcp_close(struct link_ring *r)
 
 /* ---- sending ---------------------------------------------------------------------- */
 
+/* Where slot i's 16 bytes in front are; header and body follow. */
+static uint8_t *
+front_of(const struct link_ring *r, int i)
+{
+	return (r->server ? link_ring_ans(r, i) : link_ring_req(r, i)) +
+	    SLOT_HEAD - FRONT;
+}
+
+static ssize_t
+transmit(const struct link_ring *r, const uint8_t *p, size_t n)
+{
+	ssize_t done;
+
+	if (r->tls != NULL)
+		return tls_write(r->tls, p, n);
+	do {
+		done = send(r->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} while (done < 0 && errno == EINTR);
+	return done;
+}
+
 /* As much of the queue as the socket takes.  -1: the connection is gone. */
 static int
 flush(struct tcp_ring *t)
 {
 	struct link_ring *r = &t->r;
-	struct iovec v[2];
-	struct msghdr m = { .msg_iov = v };
-	uint8_t *slot;
-	size_t in_body;
+	size_t all;
 	ssize_t n;
 	int i;
 
 	while (t->n_queue > 0) {
 		i = t->queue[t->first];
-		slot = r->server ? link_ring_ans(r, i) : link_ring_req(r, i);
-		in_body = t->sent > FRONT ? t->sent - FRONT : 0;
-		m.msg_iovlen = 0;
-		if (t->sent < FRONT)
-			v[m.msg_iovlen++] = (struct iovec){
-			    t->front[i] + t->sent, FRONT - t->sent };
-		v[m.msg_iovlen++] = (struct iovec){ slot + SLOT_HEAD + in_body,
-		    t->out_bytes[i] - in_body };
-		n = sendmsg(r->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
+		all = FRONT + (size_t)t->out_bytes[i];
+		n = transmit(r, front_of(r, i) + t->sent, all - t->sent);
 		if (n < 0) {
 			r->want_out = true;
 			return errno == EAGAIN ? 0 : -1;
 		}
 		t->sent += (size_t)n;
-		if (t->sent < FRONT + (size_t)t->out_bytes[i])
+		if (t->sent < all)
 			continue;
 		t->sending &= ~(1ull << i);
 		t->sent = 0;
@@ -205,10 +219,19 @@ flush(struct tcp_ring *t)
 }
 
 static int
+failed(const struct tcp_ring *t, const char *doing, struct err *err)
+{
+	if (t->r.tls != NULL)
+		return err_set(err, ERR_TEMP, "%s: %s", doing,
+		    tls_why(t->r.tls));
+	return err_sys(err, ERR_TEMP, errno, "%s", doing);
+}
+
+static int
 tcp_put(struct link_ring *r, int i, uint32_t bytes, struct err *err)
 {
 	struct tcp_ring *t = (struct tcp_ring *)r;
-	uint8_t *f = t->front[i];
+	uint8_t *f = front_of(r, i);
 
 	buf_set64(f, slot_commit_word(r->epoch, r->slot[i].seq));
 	buf_set32(f + 8, bytes);
@@ -217,9 +240,7 @@ tcp_put(struct link_ring *r, int i, uint32_t bytes, struct err *err)
 	t->out_bytes[i] = bytes;
 	t->queue[(t->first + t->n_queue++) % LINK_DEPTH_MAX] = (uint8_t)i;
 	t->sending |= 1ull << i;
-	if (flush(t) != 0)
-		return err_sys(err, ERR_TEMP, errno, "sending");
-	return 0;
+	return flush(t) == 0 ? 0 : failed(t, "sending", err);
 }
 
 /* ---- receiving --------------------------------------------------------------------- */
@@ -231,7 +252,8 @@ receive(struct tcp_ring *t, void *to, size_t max)
 	ssize_t n;
 
 	do {
-		n = recv(t->r.fd, to, max, MSG_DONTWAIT);
+		n = t->r.tls != NULL ? tls_read(t->r.tls, to, max) :
+		    recv(t->r.fd, to, max, MSG_DONTWAIT);
 	} while (n < 0 && errno == EINTR);
 	if (n > 0)
 		return n;
@@ -287,7 +309,7 @@ broken(struct tcp_ring *t, struct err *err)
 	if (t->eof)
 		err_set(err, ERR_TEMP, "the peer closed the connection");
 	else
-		err_sys(err, ERR_TEMP, errno, "connection");
+		failed(t, "connection", err);
 	return LINK_BROKEN;
 }
 
@@ -400,6 +422,7 @@ tcp_rouse(struct link_ring *r, bool readable)
 const struct link_tp link_tcp_tp = {
 	.name = "tcp",
 	.second = true,
+	.net = true,
 	.crc_body = true,
 	.listen = tcp_listen,
 	.unlisten = tcp_unlisten,

@@ -18,6 +18,8 @@
 #include "link.h"
 #include "slot.h"
 
+struct tls;
+
 enum link_slot_state {
 	LINK_S_FREE = 0,	/* server: a request may arrive here */
 	LINK_S_HELD,		/* client: reserved, being filled */
@@ -43,6 +45,7 @@ struct link_ring {
 	uint8_t *req, *ans;	/* depth slots each */
 	uint64_t next;		/* seq: client: to send; server: expected */
 	int fd;			/* what epoll watches for this ring; -1 none */
+	struct tls *tls;	/* sockets: over it, NULL: in the clear; owned */
 	bool ready;		/* sockets: epoll says there may be input */
 	bool want_out;		/* sockets: output waits for room */
 	bool armed_out;		/* epoll has been told so */
@@ -66,6 +69,7 @@ struct link_tp {
 	const char *absent;	/* the sentence, if this version cannot do it */
 	bool second;		/* rows travel on a connection of their own */
 	bool pass_fds;		/* WELCOME carries descriptors */
+	bool net;		/* a socket that may leave this machine: TLS */
 	bool crc_body;		/* bytes may change on the way: slots carry a
 				 * checksum of all they hold */
 

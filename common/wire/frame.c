@@ -17,6 +17,7 @@ frame_max(int type)
 		[FRAME_HELLO] = 4096, [FRAME_WELCOME] = 4096,
 		[FRAME_REFUSE] = 4096, [FRAME_HEARTBEAT] = 64,
 		[FRAME_BYE] = 4096, [FRAME_READY] = 64, [FRAME_DATA] = 64,
+		[FRAME_CHALLENGE] = 64, [FRAME_PROOF] = 64,
 	};
 
 	if (type >= FIRST_PROGRAM && type <= LAST_PROGRAM)
@@ -33,7 +34,8 @@ frame_name(int type)
 		[FRAME_HELLO] = "hello", [FRAME_WELCOME] = "welcome",
 		[FRAME_REFUSE] = "refuse", [FRAME_HEARTBEAT] = "heartbeat",
 		[FRAME_BYE] = "bye", [FRAME_READY] = "ready",
-		[FRAME_DATA] = "data",
+		[FRAME_DATA] = "data", [FRAME_CHALLENGE] = "challenge",
+		[FRAME_PROOF] = "proof",
 	};
 
 	if (type >= FIRST_PROGRAM && type <= LAST_PROGRAM)

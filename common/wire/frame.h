@@ -33,6 +33,8 @@ enum frame_type {		/* explicit numbers: they are the wire's */
 	FRAME_BYE = 5,		/* either: closing on purpose, and why */
 	FRAME_READY = 6,	/* the pair is up */
 	FRAME_DATA = 7,		/* first and only frame of a data connection */
+	FRAME_CHALLENGE = 8,	/* acceptor: prove that you have the key */
+	FRAME_PROOF = 9,	/* dialler: here */
 	/* 32 and up: messages of the programs (link.h) */
 };
 

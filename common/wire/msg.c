@@ -5,6 +5,8 @@
 
 #include "buf.h"
 
+static const uint8_t zero[MSG_PROOF];
+
 /* ---- writing --------------------------------------------------------------- */
 
 static void
@@ -37,8 +39,6 @@ put_str(struct str *out, enum msg_field id, const char *s)
 void
 msg_put_hello(struct str *out, const struct msg_hello *h)
 {
-	static const uint8_t no_token[MSG_TOKEN];
-
 	put_num(out, MSG_F_ROLE, 1, h->role);
 	put_str(out, MSG_F_NAME, h->name);
 	put_num(out, MSG_F_INCARNATION, 8, h->incarnation);
@@ -55,8 +55,24 @@ msg_put_hello(struct str *out, const struct msg_hello *h)
 	put_num(out, MSG_F_HEARTBEAT_US, 4, h->heartbeat_us);
 	put_num(out, MSG_F_FEATURES, 4, h->features);
 	put_num(out, MSG_F_EPOCH, 2, h->epoch);
-	if (memcmp(h->token, no_token, MSG_TOKEN) != 0)
+	if (memcmp(h->token, zero, MSG_TOKEN) != 0)
 		put_field(out, MSG_F_TOKEN, h->token, MSG_TOKEN);
+	if (msg_has_nonce(h))
+		put_field(out, MSG_F_NONCE, h->nonce, MSG_PROOF);
+	if (memcmp(h->proof, zero, MSG_PROOF) != 0)
+		msg_put_proof(out, h->proof);
+}
+
+void
+msg_put_proof(struct str *out, const uint8_t proof[MSG_PROOF])
+{
+	put_field(out, MSG_F_PROOF, proof, MSG_PROOF);
+}
+
+bool
+msg_has_nonce(const struct msg_hello *h)
+{
+	return memcmp(h->nonce, zero, MSG_PROOF) != 0;
 }
 
 void
@@ -80,16 +96,25 @@ fixed_bytes(int id)
 		[MSG_F_TOP_K] = 4, [MSG_F_SLOT_BYTES] = 4, [MSG_F_DEPTH] = 4,
 		[MSG_F_HEARTBEAT_US] = 4, [MSG_F_FEATURES] = 4,
 		[MSG_F_EPOCH] = 2, [MSG_F_TOKEN] = MSG_TOKEN,
+		[MSG_F_NONCE] = MSG_PROOF, [MSG_F_PROOF] = MSG_PROOF,
 	};
 
 	return id < (int)sizeof(size) ? size[id] : 0;
+}
+
+static void
+take_bytes(struct buf *v, uint8_t *to, size_t n)
+{
+	const void *p = buf_bytes(v, n);
+
+	if (p != NULL)
+		memcpy(to, p, n);
 }
 
 /* One field into *h; v holds exactly the field's bytes. */
 static void
 take_field(int id, struct buf *v, struct msg_hello *h)
 {
-	const void *p;
 
 	switch (id) {
 	case MSG_F_ROLE:	h->role = buf_u8(v); break;
@@ -108,11 +133,9 @@ take_field(int id, struct buf *v, struct msg_hello *h)
 	case MSG_F_HEARTBEAT_US: h->heartbeat_us = buf_u32(v); break;
 	case MSG_F_FEATURES:	h->features = buf_u32(v); break;
 	case MSG_F_EPOCH:	h->epoch = buf_u16(v); break;
-	case MSG_F_TOKEN:
-		p = buf_bytes(v, MSG_TOKEN);
-		if (p != NULL)
-			memcpy(h->token, p, MSG_TOKEN);
-		break;
+	case MSG_F_TOKEN:	take_bytes(v, h->token, MSG_TOKEN); break;
+	case MSG_F_NONCE:	take_bytes(v, h->nonce, MSG_PROOF); break;
+	case MSG_F_PROOF:	take_bytes(v, h->proof, MSG_PROOF); break;
 	}
 }
 
@@ -138,10 +161,10 @@ msg_get_hello(const void *p, size_t n, struct msg_hello *h, struct err *err)
 		if (want != 0 && (size_t)len != want)
 			return err_set(err, ERR_DATA, "hello: field %d has %d "
 			    "bytes, want %zu", id, len, want);
-		if (id <= MSG_F_TOKEN && (seen >> id & 1) != 0)
+		if (id <= MSG_F_PROOF && (seen >> id & 1) != 0)
 			return err_set(err, ERR_DATA, "hello: field %d comes "
 			    "twice", id);
-		if (id <= MSG_F_TOKEN)
+		if (id <= MSG_F_PROOF)
 			seen |= 1u << id;
 		buf_init(&v, p, (size_t)len);
 		take_field(id, &v, &d);

@@ -4,7 +4,8 @@
  * HELLO and WELCOME are lists of fields {u16 id, u16 length, bytes}, in any
  * order; a reader skips ids that it does not know and takes a missing one as
  * 0 or "".  REFUSE and BYE are a text, HEARTBEAT and READY are empty, DATA is
- * the 16-byte token.
+ * the 16-byte token, CHALLENGE a nonce, PROOF a proof (and so does DATA end,
+ * where there is a key).
  */
 #ifndef MOE_MSG_H
 #define MOE_MSG_H
@@ -18,6 +19,7 @@
 
 #define MSG_NAME	48
 #define MSG_TOKEN	16
+#define MSG_PROOF	32	/* of a nonce, and of a proof */
 #define MSG_TEXT	512
 
 enum msg_field {		/* explicit numbers: they are the wire's */
@@ -38,7 +40,12 @@ enum msg_field {		/* explicit numbers: they are the wire's */
 	MSG_F_FEATURES = 15,	/* u32, enum msg_feature */
 	MSG_F_EPOCH = 16,	/* u16, WELCOME */
 	MSG_F_TOKEN = 17,	/* 16 bytes, WELCOME over tcp with a ring */
+	MSG_F_NONCE = 18,	/* 32 bytes, HELLO of who has a key */
+	MSG_F_PROOF = 19,	/* 32 bytes, WELCOME's last field, if HELLO had a
+				 * nonce */
 };
+
+#define MSG_PROOF_FIELD	(4 + MSG_PROOF)	/* bytes that it takes */
 
 enum msg_feature {
 	MSG_ZSTD = 1 << 0,	/* can unpack FRAME_ZSTD */
@@ -53,9 +60,15 @@ struct msg_hello {		/* HELLO and WELCOME */
 	uint32_t slot_bytes, depth, heartbeat_us, features;
 	uint16_t epoch;
 	uint8_t token[MSG_TOKEN];
+	uint8_t nonce[MSG_PROOF], proof[MSG_PROOF];
 };
 
+/* proof comes last. */
 void	msg_put_hello(struct str *out, const struct msg_hello *h);
+/* The field of a proof alone, for the end of a body that it covers. */
+void	msg_put_proof(struct str *out, const uint8_t proof[MSG_PROOF]);
+/* Is there a nonce (not all zeros)? */
+bool	msg_has_nonce(const struct msg_hello *h);
 /* -1: ERR_DATA, naming the field (wrong length, twice, text too long, cut). */
 int	msg_get_hello(const void *p, size_t n, struct msg_hello *h,
 	    struct err *err);

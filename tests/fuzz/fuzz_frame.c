@@ -27,7 +27,9 @@ try_hello(const uint8_t *body, size_t n)
 	msg_put_hello(&s, &h);
 	if (msg_get_hello(str_c(&s), s.n, &again, NULL) != 0 ||
 	    strcmp(h.name, again.name) != 0 || h.epoch != again.epoch ||
-	    memcmp(h.token, again.token, MSG_TOKEN) != 0)
+	    memcmp(h.token, again.token, MSG_TOKEN) != 0 ||
+	    memcmp(h.nonce, again.nonce, MSG_PROOF) != 0 ||
+	    memcmp(h.proof, again.proof, MSG_PROOF) != 0)
 		abort();
 	str_free(&s);
 }

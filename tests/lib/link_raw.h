@@ -159,7 +159,7 @@ raw_closed(int fd)
 }
 
 /* Put a slot (8192 bytes, header made) across as request `seq`. */
-static void
+__attribute__((unused)) static void
 raw_put(struct raw *r, int i, uint64_t commit, const uint8_t *slot,
     uint32_t bytes)
 {
@@ -182,7 +182,7 @@ raw_put(struct raw *r, int i, uint64_t commit, const uint8_t *slot,
 	    MSG_NOSIGNAL);
 }
 
-static void
+__attribute__((unused)) static void
 raw_slot(struct raw *r, uint8_t *slot, struct slot_head *h, uint64_t seq)
 {
 	memset(slot, 0, 8192);
