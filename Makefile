@@ -69,7 +69,7 @@ picked := $(call pick,ZSTD,common/wire/zbuf_zstd.c,common/wire/zbuf_stub.c) \
 	$(call pick,CUDA,common/link/link_cuda.c,common/link/link_cuda_stub.c)
 picked := $(wildcard $(picked))
 
-kern_src := $(filter-out $(feature_files) $(stub_files),$(wildcard kernels/*.c kernels/cpu/*.c))
+kern_src := $(filter-out $(feature_files) $(stub_files),$(wildcard kernels/*.c kernels/cpu/*.c kernels/emu/*.c))
 cuda_src := $(if $(filter yes,$(HAVE_CUDA)),$(wildcard kernels/cuda/*.cu))
 kern_src += $(if $(filter yes,$(HAVE_CUDA)),$(filter kernels/cuda/kern_cuda_host.c,$(wildcard kernels/cuda/*.c)),$(wildcard kernels/cuda/*_stub.c))
 floor_src = $(filter-out $(feature_files) $(stub_files),$(wildcard common/$1/*.c)) $(filter common/$1/%,$(picked))
@@ -214,7 +214,8 @@ man5 := $(wildcard man/*.5)
 man7 := $(wildcard man/*.7)
 man8 := $(wildcard man/*.8)
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/moe/models
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/moe/models $(DESTDIR)$(PREFIX)/share/moe/devices
+	install -m 644 kernels/emu/devices/*.tsv $(DESTDIR)$(PREFIX)/share/moe/devices
 	install -m 755 $(prog_bin) $(scripts) $(DESTDIR)$(PREFIX)/bin
 	cp -r models/tales $(DESTDIR)$(PREFIX)/share/moe/models/
 	for s in 1 5 7 8; do for m in man/*.$$s; do [ -e "$$m" ] || continue; \

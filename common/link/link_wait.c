@@ -177,19 +177,22 @@ static bool
 spin(struct link_port *p, uint64_t deadline_ns)
 {
 	uint64_t start = clock_ns(), now = start, until;
+	/* Spinning is for what comes soon in real time. */
+	uint64_t pause_ns = PAUSE_NS / (unsigned)clock_dilation();
+	uint64_t yield_ns = YIELD_NS / (unsigned)clock_dilation();
 	bool pause, found;
 	int i;
 
 	pause = atomic_fetch_add(&n_spinning, 1) < p->spin_cores;
 	found = anything(p);
-	while (!found && pause && now - start < PAUSE_NS && now < deadline_ns) {
+	while (!found && pause && now - start < pause_ns && now < deadline_ns) {
 		for (i = 0; i < 8 && !found; i++) {
 			relax();
 			found = anything(p);
 		}
 		now = clock_ns();
 	}
-	until = start + YIELD_NS < deadline_ns ? start + YIELD_NS : deadline_ns;
+	until = start + yield_ns < deadline_ns ? start + yield_ns : deadline_ns;
 	while (!found && now < until) {
 		sched_yield();
 		found = anything(p) || link_wait_sweep(p);

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "mem.h"
 
 struct loop {
@@ -46,8 +47,9 @@ struct loop_bell {
 };
 
 static struct timeval
-to_timeval(uint64_t ns)
+to_timeval(uint64_t dur_ns)
 {
+	uint64_t ns = clock_real(dur_ns);
 	uint64_t us = ns / 1000 + (ns % 1000 != 0);
 	struct timeval tv = { (time_t)(us / 1000000),
 	    (suseconds_t)(us % 1000000) };

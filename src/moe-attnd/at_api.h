@@ -52,6 +52,7 @@ struct at_api_opt {
 	/* Why answers are not the model's, said in every reply; NULL: they
 	 * are. */
 	const char *experiment;
+	const struct kern *kern;	/* for metrics, if it is emulated */
 };
 
 /* Everything that o points to must outlive it; o itself need not.  -1:

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "http.h"
 #include "log.h"
 #include "mem.h"
@@ -21,13 +22,39 @@
 /* ---- reading and checking ---- */
 
 static int
-open_kern(struct at_main *a, struct err *err)
+open_emu(struct at_main *a, const struct kern_opt *ko, struct err *err)
 {
-	const struct kern_opt o = { NULL, a->isa,
-	    model_pick_act(a->m, (enum model_dtype)a->dtype),
-	    (int)a->threads };
+	struct emu_opt eo = { .scale = (int)a->scale };
 	char why[KERN_WHY];
 
+	if (device_parse(a->device, &eo, err) != 0)
+		return err_ctx(err, "--device");
+	if (eo.skip && !a->experiment)
+		return err_set(err, ERR_USAGE, "--device %s makes answers "
+		    "meaningless: it takes --experiment as well", a->device);
+	if (emu_open(&a->kn, &eo, ko, why) != 0)
+		return err_set(err, ERR_UNAVAIL, "%s", why);
+	str_addf(&a->odd, "%sdevice=%s x%d", a->odd.n > 0 ? "; " : "",
+	    a->device, eo.scale);
+	log_warn("experiment: times are those of an emulated %s, %d times "
+	    "slower%s", eo.device.name, eo.scale,
+	    eo.skip ? "; answers mean nothing" : "");
+	return 0;
+}
+
+static int
+open_kern(struct at_main *a, struct err *err)
+{
+	const struct kern_opt o = { .isa = a->isa,
+	    .act = model_pick_act(a->m, (enum model_dtype)a->dtype),
+	    .threads = (int)a->threads };
+	char why[KERN_WHY];
+
+	if (strncmp(a->device, "emu:", 4) == 0)
+		return open_emu(a, &o, err);
+	if (strcmp(a->device, "cpu") != 0)
+		return err_set(err, ERR_USAGE, "--device '%s' is neither cpu "
+		    "nor emu:NAME", a->device);
 	if (kern_open(&a->kn, &o, why) != 0)
 		return err_set(err, ERR_UNAVAIL, "%s", why);
 	return 0;
@@ -302,6 +329,8 @@ at_main_report_start(struct at_main *a)
 void
 at_main_close(struct at_main *a)
 {
+	char text[DEVICE_SAY];
+
 	loop_timer_free(a->report_timer);
 	loop_timer_free(a->drain_timer);
 	at_api_stop(a->api);
@@ -320,6 +349,8 @@ at_main_close(struct at_main *a)
 	cluster_free(a->cluster);
 	chat_free(a->chat);
 	token_free(a->token);
+	if (a->kn != NULL && device_say(a->kn, text) != NULL)
+		log_info("%s", text);
 	if (a->kn != NULL)
 		kern_close(a->kn);
 	model_close(a->m);

@@ -20,10 +20,11 @@ struct at_main {
 	/* options */
 	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
 	const char *template_name, *key_file, *route_skew;
+	const char *device;
 	bool local, no_prefix, mixed, crc, insecure, dry_run, experiment;
 	int dtype, quiet, verbose;
 	int64_t threads, ctx_tok, groups, max_seq, max_queue, step_rows, chunk;
-	int64_t ready_fd;
+	int64_t ready_fd, scale;
 	int64_t page_copies;
 	uint64_t page_rate;
 	uint64_t kv_bytes, deadline_ns, stall_ns, request_ns, drain_ns;
@@ -54,6 +55,7 @@ struct at_main {
 
 #define AT_MAIN_INIT {							\
 	.http_addr = "127.0.0.1:8080", .name = "front", .groups = 1,	\
+	.device = "cpu", .scale = 1,					\
 	.max_seq = 256, .max_queue = 1024, .step_rows = 512,		\
 	.page_copies = 1, .page_rate = 256u << 20,			\
 	.chunk = 256, .ready_fd = -1, .deadline_ns = 1000000000u,	\

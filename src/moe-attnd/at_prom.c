@@ -196,3 +196,25 @@ at_prom_experiment(const char *what, struct str *out)
 	add_label(out, "experiment", what);
 	str_adds(out, "} 1\n");
 }
+
+void
+at_prom_emu(const struct emu_stats *s, struct str *out)
+{
+	const struct {
+		const char *name, *type, *help;
+		double v;
+	} t[] = {
+	{ "moe_emu_busy_seconds_total", "counter",
+	    "Time that the emulated device was busy", (double)s->busy_ns / 1e9 },
+	{ "moe_emu_cpu_seconds_total", "counter",
+	    "Real time that this process computed", (double)s->cpu_ns / 1e9 },
+	{ "moe_emu_error_ratio", "gauge",
+	    "How wrong emulated times may be, 1 = all", emu_error(s) },
+	};
+	size_t i;
+
+	for (i = 0; s->ops > 0 && i < sizeof(t) / sizeof(t[0]); i++) {
+		add_head(out, t[i].name, t[i].help, t[i].type);
+		str_addf(out, "%s %.15g\n", t[i].name, t[i].v);
+	}
+}

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "at_engine.h"
+#include "emu/emu.h"
 #include "str.h"
 
 #define AT_PROM_BUCKETS	24
@@ -33,5 +34,7 @@ void	at_prom_text(const struct at_prom *p, const struct at_metrics *m,
 	    const char *model, struct str *out);
 /* Append moe_experiment_info, a gauge that is 1; nothing for NULL. */
 void	at_prom_experiment(const char *what, struct str *out);
+/* Append what an emulated device did; nothing when it did nothing. */
+void	at_prom_emu(const struct emu_stats *s, struct str *out);
 
 #endif

@@ -13,6 +13,7 @@
 #include "at_api.h"
 #include "at_main.h"
 #include "cli.h"
+#include "clock.h"
 #include "life.h"
 #include "log.h"
 #include "mem.h"
@@ -41,6 +42,11 @@ options(struct at_main *a)
 	    "what to compute in (auto: the checkpoint's type)", 0, 0, NULL },
 	{ 0, "threads", CLI_INT, &a->threads, "N",
 	    "threads that compute (default: all processors)", 0, 1024, NULL },
+	{ 0, "device", CLI_STR, &a->device, "DEV",
+	    "where to compute: cpu, or emu:NAME[,skip][,as=SHAPE]", 0, 0, NULL },
+	{ 0, "emu-scale", CLI_INT, &a->scale, "N",
+	    "emu: N seconds for one, all clocks alike", 1, CLOCK_MAX_DILATION,
+	    "MOE_EMU_SCALE" },
 	{ 0, "isa", CLI_STR, &a->isa, "NAME",
 	    "kernel variant (default: the best this machine has)", 0, 0, NULL },
 	{ 0, "ctx-size", CLI_INT, &a->ctx_tok, "TOK",
@@ -84,7 +90,8 @@ options(struct at_main *a)
 	    "checksums of rows over shm, too (over tcp there always are)",
 	    0, 0, NULL },
 	{ 0, "experiment", CLI_FLAG, &a->experiment, NULL,
-	    "allow what makes answers meaningless: --route-skew", 0, 0, NULL },
+	    "allow what makes answers meaningless: --route-skew, skip", 0, 0,
+	    NULL },
 	{ 0, "route-skew", CLI_STR, &a->route_skew, "SPEC",
 	    "draw experts from SPEC instead of asking the gate", 0, 0, NULL },
 	{ 0, "chat-template", CLI_STR, &a->template_name, "NAME",
@@ -197,7 +204,7 @@ serve(struct at_main *a, struct err *err)
 	const struct at_api_opt ao = { a->loop, a->http_addr, a->engine,
 	    a->token, a->chat, a->alias, a->key_file, a->insecure,
 	    a->defaults, a->request_ns, 0, 0, 0,
-	    a->odd.n > 0 ? str_c(&a->odd) : NULL };
+	    a->odd.n > 0 ? str_c(&a->odd) : NULL, a->kn };
 
 	a->drain_timer = loop_timer(a->loop, on_drain_over, a);
 	if (life_start(&a->life, &lo, err) != 0 ||
@@ -232,6 +239,7 @@ main(int argc, char **argv)
 		a.cluster_file = NULL;
 	if (n < 0 || check_options(&a, &err) != 0)
 		return cli_fail("moe-attnd", &err);
+	clock_dilate((int)a.scale);
 	log_init("moe-attnd", a.name, LOG_INFO + a.verbose - a.quiet < 0 ?
 	    LOG_ERROR : LOG_INFO + a.verbose - a.quiet > LOG_DEBUG ?
 	    LOG_DEBUG : (enum log_level)(LOG_INFO + a.verbose - a.quiet));

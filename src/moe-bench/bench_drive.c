@@ -8,6 +8,7 @@
 
 #include "bench.h"
 #include "cli.h"
+#include "clock.h"
 #include "num.h"
 
 #define PROG	"moe-bench drive"
@@ -53,6 +54,9 @@ parse(struct drive_opt *o, int argc, char **argv, struct err *err)
 		{ 0, "ignore-eos", CLI_FLAG, &o->ignore_eos, NULL,
 		    "go on to max-tokens (always with --random, --trace)", 0, 0,
 		    NULL },
+		{ 0, "emu-scale", CLI_INT, &o->scale, "N",
+		    "the server emulates: N seconds for one", 1,
+		    CLOCK_MAX_DILATION, "MOE_EMU_SCALE" },
 		{ 'm', "model", CLI_STR, &o->model, "NAME",
 		    "model to ask for (default: the server's first)", 0, 0,
 		    NULL },
@@ -80,6 +84,7 @@ check_options(struct drive_opt *o, struct err *err)
 	int n = (o->prompts != NULL) + (o->random != NULL) +
 	    (o->trace != NULL);
 
+	clock_dilate((int)o->scale);
 	if (o->url == NULL)
 		return err_set(err, ERR_USAGE, "-u URL is needed");
 	if (n != 1)
@@ -237,7 +242,7 @@ int
 bench_drive_main(int argc, char **argv)
 {
 	struct drive d = { .o = { .max_tokens = 128, .vocab = 256,
-	    .max_input = 1 << 20, .limit_ns = 600000000000ull } };
+	    .max_input = 1 << 20, .scale = 1, .limit_ns = 600000000000ull } };
 	struct err err = ERR_INIT;
 	struct oai *c = NULL, *check = NULL;
 	int rc;

@@ -21,7 +21,7 @@
 struct drive_opt {
 	const char *url, *check_url, *model, *key;
 	const char *rate_text, *prompts, *random, *trace, *summary, *records;
-	int64_t n, concurrency, max_tokens, vocab, max_input, seed;
+	int64_t n, concurrency, max_tokens, vocab, max_input, seed, scale;
 	double temperature;
 	double rate;		/* requests a second; 0: inf */
 	uint64_t limit_ns;	/* of one request; 0: none */

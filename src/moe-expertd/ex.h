@@ -27,9 +27,9 @@ struct ex_client;
 struct ex_place;
 
 struct ex_opt {
-	const char *model, *cluster, *listen, *name, *experts, *isa;
-	int dtype, policy, device;	/* of CLI_ENUM */
-	int64_t threads, batch, block, lookahead, ready_fd;
+	const char *model, *cluster, *listen, *name, *experts, *isa, *device;
+	int dtype, policy;	/* of CLI_ENUM */
+	int64_t threads, batch, block, lookahead, ready_fd, scale;
 	uint64_t memory, hold_ns, urgent_ns, drain_ns;
 	double decay;
 	bool mixed, dry_run, quiet;

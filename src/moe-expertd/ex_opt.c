@@ -4,10 +4,13 @@
 #include <string.h>
 
 #include "cli.h"
+#include "clock.h"
 #include "cluster.h"
 #include "policy.h"
 
 static const struct ex_opt defaults = {
+	.device = "cpu",
+	.scale = 1,
 	.block = 1,
 	.batch = 0,
 	.hold_ns = 200000,
@@ -29,6 +32,10 @@ check(const struct ex_opt *o, int left, struct err *err)
 	if (!cluster_name_ok(o->name))
 		return err_set(err, ERR_USAGE, "-i '%s' is no name (letters, "
 		    "digits, - _ . and at most 47)", o->name);
+	if (strcmp(o->device, "cpu") != 0 && strcmp(o->device, "cuda") != 0 &&
+	    strncmp(o->device, "emu:", 4) != 0)
+		return err_set(err, ERR_USAGE, "--device '%s' is none of cpu, "
+		    "cuda and emu:NAME", o->device);
 	if (o->cluster == NULL && o->model == NULL)
 		return err_set(err, ERR_USAGE, "-m DIR is missing (or -f "
 		    "CLUSTER with a model line)");
@@ -77,8 +84,12 @@ ex_opt_parse(struct ex_opt *o, int argc, char **argv, struct err *err)
 		{ 0, "decay", CLI_REAL, &o->decay, "D",
 		    "defrag: factor by which each of them counts less", 0, 1,
 		    NULL },
-		{ 0, "device", CLI_ENUM, &o->device, "cpu|cuda",
-		    "where to compute", 0, 0, NULL },
+		{ 0, "device", CLI_STR, &o->device, "DEV",
+		    "where to compute: cpu, cuda, or emu:NAME[,skip][,as=SHAPE]",
+		    0, 0, NULL },
+		{ 0, "emu-scale", CLI_INT, &o->scale, "N",
+		    "emu: N seconds for one, all clocks alike", 1,
+		    CLOCK_MAX_DILATION, "MOE_EMU_SCALE" },
 		{ 0, "isa", CLI_STR, &o->isa, "NAME",
 		    "instruction set: ref, avx2, avx512bf16", 0, 0,
 		    "MOE_ISA" },

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "device.h"
 #include "ex_client.h"
 #include "ex_place.h"
 #include "json.h"
@@ -204,6 +205,15 @@ dump_policies(const struct ex *ex)
 }
 
 void
+ex_report_emu(const struct ex *ex)
+{
+	char text[DEVICE_SAY];
+
+	if (device_say(ex->kern, text) != NULL)
+		log_info("%s", text);
+}
+
+void
 ex_report_dump(struct ex *ex, uint64_t now_ns)
 {
 	const struct xeng_stats *st = xeng_stats(ex->xeng);
@@ -226,6 +236,7 @@ ex_report_dump(struct ex *ex, uint64_t now_ns)
 	    (unsigned long long)st->jobs, (unsigned long long)st->rows,
 	    (unsigned long long)st->picks, num_dur_text(st->busy_ns, busy));
 	dump_policies(ex);
+	ex_report_emu(ex);
 	log_info("refused: %llu bad, %llu not here, %llu cold, %llu expired; "
 	    "links: %llu up, %llu down, %llu bad, %llu refused, %llu sleeps",
 	    (unsigned long long)ex->n_bad, (unsigned long long)st->not_here,

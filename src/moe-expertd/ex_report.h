@@ -16,5 +16,7 @@ void	ex_report_soon(struct ex *ex);
 void	ex_report_heard(struct ex *ex, const struct link_event *ev);
 /* One table of counters on stderr. */
 void	ex_report_dump(struct ex *ex, uint64_t now_ns);
+/* Log what an emulated device did; nothing for others. */
+void	ex_report_emu(const struct ex *ex);
 
 #endif

@@ -8,14 +8,17 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "clock.h"
+#include "device.h"
 #include "ex.h"
 #include "ex_client.h"
 #include "ex_opt.h"
 #include "ex_place.h"
+#include "ex_report.h"
 #include "life.h"
 #include "log.h"
 #include "mem.h"
@@ -42,12 +45,28 @@ struct run {			/* the main thread's */
 /* ---- opening ------------------------------------------------------------- */
 
 static int
+open_kern(struct ex *ex, struct kern_opt *ko, struct err *err)
+{
+	struct emu_opt eo = { .scale = (int)ex->opt.scale };
+	char why[KERN_WHY];
+	int rc;
+
+	if (strncmp(ex->opt.device, "emu:", 4) == 0) {
+		if (device_parse(ex->opt.device, &eo, err) != 0)
+			return err_ctx(err, "--device");
+		rc = emu_open(&ex->kern, &eo, ko, why);
+	} else {
+		ko->backend = ex->opt.device;
+		rc = kern_open(&ex->kern, ko, why);
+	}
+	return rc == 0 ? 0 : err_set(err, ERR_UNAVAIL, "%s", why);
+}
+
+static int
 open_model(struct ex *ex, struct err *err)
 {
 	struct kern_opt ko = { .isa = ex->opt.isa,
-	    .backend = ex->opt.device == 1 ? "cuda" : "cpu",
 	    .threads = (int)ex->opt.threads };
-	char why[KERN_WHY];
 
 	if (ex->opt.model == NULL)
 		return err_set(err, ERR_USAGE, "%s has no model line, and -m "
@@ -56,8 +75,8 @@ open_model(struct ex *ex, struct err *err)
 		return -1;
 	ex->cfg = model_cfg(ex->model);
 	ko.act = model_pick_act(ex->model, (enum model_dtype)ex->opt.dtype);
-	if (kern_open(&ex->kern, &ko, why) != 0)
-		return err_set(err, ERR_UNAVAIL, "%s", why);
+	if (open_kern(ex, &ko, err) != 0)
+		return -1;
 	ex->row_bytes = kern_dtype_bytes(ko.act, (size_t)ex->cfg->hidden);
 	return 0;
 }
@@ -296,10 +315,12 @@ main(int argc, char **argv)
 	struct err e = ERR_INIT;
 	int rc = 0;
 
-	r.ex.start_ns = clock_ns();
 	r.ex.hold_seen = EX_NEVER;	/* so that no experts is news, too */
 	if (ex_opt_parse(&r.ex.opt, argc, argv, &e) != 0)
 		return cli_fail(PROG, &e);
+	/* Before the first look at the clock that is kept. */
+	clock_dilate((int)r.ex.opt.scale);
+	r.ex.start_ns = clock_ns();
 	log_init(PROG, r.ex.opt.name, level_of(&r.ex.opt));
 	if (open_all(&r.ex, &e) != 0)
 		rc = cli_fail(PROG, &e);
@@ -307,6 +328,8 @@ main(int argc, char **argv)
 		say_what(&r.ex, "dry run");
 	else if (start(&r, &e) != 0 || run(&r, &e) != 0)
 		rc = cli_fail(PROG, &e);
+	if (r.ex.kern != NULL)
+		ex_report_emu(&r.ex);
 	end(&r);
 	return rc;
 }
