@@ -20,30 +20,52 @@
 
 /* ---- reading ----------------------------------------------------------- */
 
-/* Index of the first element of (i, j) = (0..rows, 0..cols) that is a NaN or
- * an infinity, or SIZE_MAX.  An exponent of all ones is either. */
-static size_t
-find_not_finite(const void *buf, enum ckpt_dtype t, const struct model_ref *r)
+/* Are n values on end finite?  An exponent of all ones is a NaN or an infinity:
+ * then adding its lowest bit carries into the sign's place, and into no other
+ * value.  Eight bytes at a time, so that it costs less than reading them. */
+static bool
+all_finite(const void *p, size_t n, enum ckpt_dtype t)
 {
-	const unsigned char *p = buf;
-	size_t i, j, at;
-	uint32_t w;
-	uint16_t h;
+	uint64_t exp = t == CKPT_F16 ? 0x7c007c007c007c00 : 0x7f807f807f807f80;
+	uint64_t low = t == CKPT_F16 ? 0x0400040004000400 : 0x0080008000800080;
+	uint64_t top = 0x8000800080008000, bad = 0, w;
+	size_t bytes = 2 * n, i;
+	const char *at = p;
 
+	if (t == CKPT_F32) {
+		exp = 0x7f8000007f800000;
+		low = 0x0080000000800000;
+		top = 0x8000000080000000;
+		bytes = 4 * n;
+	} else if (t != CKPT_F16 && t != CKPT_BF16) {
+		return true;	/* narrower ones have no infinity to find */
+	}
+	for (i = 0; i + 8 <= bytes; i += 8) {
+		memcpy(&w, at + i, 8);
+		bad |= ((w & exp) + low) & top;
+	}
+	w = 0;
+	memcpy(&w, at + i, bytes - i);
+	return (bad | (((w & exp) + low) & top)) == 0;
+}
+
+/* Index of the first element of (i, j) = (0..rows, 0..cols) that is a NaN or
+ * an infinity, or SIZE_MAX.  Elements in the gaps are others' (interleaved
+ * parts): only a bad one that is ours counts. */
+static size_t
+find_not_finite(const void *buf, enum ckpt_dtype t, const struct model_ref *r,
+    size_t span_n)
+{
+	size_t eb = t == CKPT_F32 ? 4 : 2, i, j, at;
+	const char *p = buf;
+
+	if (all_finite(p, span_n, t))
+		return SIZE_MAX;
 	for (i = 0; i < (size_t)r->rows; i++)
 		for (j = 0; j < (size_t)r->cols; j++) {
 			at = i * r->rs + j * r->cs;
-			if (t == CKPT_F32) {
-				memcpy(&w, p + 4 * at, 4);
-				if ((w & 0x7f800000) == 0x7f800000)
-					return at;
-			} else {
-				uint16_t mask = t == CKPT_F16 ? 0x7c00 : 0x7f80;
-
-				memcpy(&h, p + 2 * at, 2);
-				if ((h & mask) == mask)
-					return at;
-			}
+			if (!all_finite(p + at * eb, 1, t))
+				return at;
 		}
 	return SIZE_MAX;
 }
@@ -73,19 +95,18 @@ slice(const struct model_ref *r, int row0, int rows)
 	return s;
 }
 
-/* Read span(r) elements into buf; strides stay as they are. */
+/* Read span(r) elements into buf; strides stay as they are.  A weight that is
+ * no number would make every answer NaN: ERR_DATA. */
 static int
-read_ref(const struct model *m, const struct model_ref *r, bool finite,
-    void *buf, struct err *err)
+read_ref(const struct model *m, const struct model_ref *r, void *buf,
+    struct err *err)
 {
 	size_t eb = elem_bytes(r), at;
 
 	if (ckpt_read(model_ckpt(m), r->t, r->elem_off * eb, span(r) * eb, buf,
 	    err) != 0)
 		return -1;
-	if (!finite)
-		return 0;
-	at = find_not_finite(buf, r->t->dtype, r);
+	at = find_not_finite(buf, r->t->dtype, r, span(r));
 	if (at != SIZE_MAX)
 		return err_set(err, ERR_DATA, "%s/%s: tensor %s: element %zu "
 		    "is a NaN or an infinity", model_dir(m),
@@ -104,7 +125,7 @@ store_load_vec(const struct model *m, const struct model_ref *r,
 
 	BUG_ON(span(r) != n);
 	raw = mem_alloc(n * elem_bytes(r));
-	if (read_ref(m, r, true, raw, err) != 0) {
+	if (read_ref(m, r, raw, err) != 0) {
 		mem_free(raw);
 		return NULL;
 	}
@@ -213,7 +234,7 @@ mat_part(const struct mat_job *j, const struct model_ref *r, int base,
 	struct kern_pack p = { .dst = j->out, .row0 = base + lo,
 	    .rows = hi - lo, .src = buf, .rs = s.rs, .cs = s.cs,
 	    .src_dtype = (enum kern_dtype)ckpt_dtype_kern(s.t->dtype) };
-	int rc = read_ref(j->a->m, &s, j->a->finite, buf, err);
+	int rc = read_ref(j->a->m, &s, buf, err);
 
 	if (rc == 0)
 		kern_mat_pack(j->a->kn, &p);
@@ -309,12 +330,38 @@ pack_part(const struct kern *kn, const struct model *m,
 	struct kern_pack p = { .rows = r->rows, .src = buf, .rs = r->rs,
 	    .cs = r->cs,
 	    .src_dtype = (enum kern_dtype)ckpt_dtype_kern(r->t->dtype) };
-	int rc = read_ref(m, r, false, buf, err);
+	int rc = read_ref(m, r, buf, err);
 
 	if (rc == 0)
 		kern_expert_pack(kn, x, part, &p);
 	mem_free(buf);
 	return rc;
+}
+
+static void
+ffn_refs(const struct model *m, enum store_ffn which, int layer, int expert,
+    struct model_ref r[3])
+{
+	int part;
+
+	for (part = KERN_GATE; part <= KERN_DOWN; part++)
+		if (!model_ref(m, ffn_role[which][part], layer, expert,
+		    &r[part]))
+			BUG("layer %d has no %s", layer,
+			    model_role_name(ffn_role[which][part]));
+}
+
+static int
+pack_parts(const struct kern *kn, const struct model *m,
+    const struct model_ref r[3], struct kern_expert *x, struct err *err)
+{
+	int part;
+
+	for (part = KERN_GATE; part <= KERN_DOWN; part++)
+		if (pack_part(kn, m, &r[part], x, (enum kern_part)part,
+		    err) != 0)
+			return -1;
+	return 0;
 }
 
 int
@@ -324,25 +371,47 @@ store_load_ffn(const struct kern *kn, const struct model *m,
 {
 	struct kern_expert x = { 0 };
 	struct model_ref r[3];
-	int part, rc;
+	int rc;
 
-	for (part = KERN_GATE; part <= KERN_DOWN; part++)
-		if (!model_ref(m, ffn_role[which][part], layer, expert,
-		    &r[part]))
-			BUG("layer %d has no %s", layer,
-			    model_role_name(ffn_role[which][part]));
+	ffn_refs(m, which, layer, expert, r);
 	rc = mat_alloc(kn, 2 * r[KERN_GATE].rows, r[KERN_GATE].cols,
 	    kern_act(kn), &x.gate_up, err);
 	if (rc == 0)
 		rc = mat_alloc(kn, r[KERN_DOWN].rows, r[KERN_DOWN].cols,
 		    kern_act(kn), &x.down, err);
-	for (part = KERN_GATE; rc == 0 && part <= KERN_DOWN; part++)
-		rc = pack_part(kn, m, &r[part], &x, (enum kern_part)part, err);
+	if (rc == 0)
+		rc = pack_parts(kn, m, r, &x, err);
 	if (rc != 0)
 		store_free_expert(kn, &x);
 	else
 		*out = x;
 	return rc;
+}
+
+void
+store_expert_shape(const struct kern *kn, const struct model *m,
+    struct kern_expert *out)
+{
+	const struct model_cfg *c = model_cfg(m);
+
+	*out = (struct kern_expert){
+	    .gate_up = { .n = 2 * c->inter, .k = c->hidden },
+	    .down = { .n = c->hidden, .k = c->inter } };
+	out->gate_up.dtype = out->down.dtype = kern_act(kn);
+	out->gate_up.bytes = kern_mat_bytes(kn, 2 * c->inter, c->hidden,
+	    kern_act(kn));
+	out->down.bytes = kern_mat_bytes(kn, c->hidden, c->inter,
+	    kern_act(kn));
+}
+
+int
+store_pack_expert(const struct kern *kn, const struct model *m, int layer,
+    int expert, struct kern_expert *x, struct err *err)
+{
+	struct model_ref r[3];
+
+	ffn_refs(m, STORE_EXPERT, layer, expert, r);
+	return pack_parts(kn, m, r, x, err);
 }
 
 int
@@ -362,10 +431,10 @@ store_free_expert(const struct kern *kn, struct kern_expert *x)
 size_t
 store_expert_bytes(const struct kern *kn, const struct model *m)
 {
-	const struct model_cfg *c = model_cfg(m);
+	struct kern_expert x;
 
-	return kern_mat_bytes(kn, 2 * c->inter, c->hidden, kern_act(kn)) +
-	    kern_mat_bytes(kn, c->hidden, c->inter, kern_act(kn));
+	store_expert_shape(kn, m, &x);
+	return x.gate_up.bytes + x.down.bytes;
 }
 
 struct many_job {

@@ -2,9 +2,10 @@
  * store - weights from the checkpoint into memory, packed for a kern.
  *
  * Reads ranges with pread(2) in small pieces, packs, and frees the piece, so a
- * weight is resident once.  Packed memory comes from the caller's kern and goes
- * back with store_free_*.  Functions of one struct kern may run in several
- * threads at once: packing does not use the kern's pool.
+ * weight is resident once.  A NaN or an infinity among the weights is ERR_DATA
+ * that names file, tensor and element.  Packed memory comes from the caller's
+ * kern and goes back with store_free_*.  Functions of one struct kern may run in
+ * several threads at once: packing does not use the kern's pool.
  */
 #ifndef MOE_STORE_H
 #define MOE_STORE_H
@@ -19,7 +20,7 @@
 #include "model.h"
 
 /* A vector (norm, bias) as fp32; the caller calls mem_free.  NULL and err when
- * it cannot be read or holds a NaN or an infinity (ERR_DATA). */
+ * it cannot be read. */
 float	*store_load_vec(const struct model *m, const struct model_ref *r,
 	    struct err *err);
 
@@ -31,7 +32,6 @@ struct store_mat {
 	int n_ref;
 	enum kern_dtype dtype;	/* packed: KERN_F32 or KERN_BF16 */
 	int threads;		/* that read and pack; 0: one */
-	bool finite;		/* a NaN or infinity is ERR_DATA (routers) */
 };
 int	store_load_mat(const struct store_mat *a, struct kern_mat *out,
 	    struct err *err);
@@ -46,7 +46,13 @@ int	store_load_ffn(const struct kern *kn, const struct model *m,
 int	store_load_expert(const struct kern *kn, const struct model *m,
 	    int layer, int expert, struct kern_expert *out, struct err *err);
 void	store_free_expert(const struct kern *kn, struct kern_expert *x);
-/* Packed bytes of one routed expert (the same for all). */
+/* The shape of a routed expert (the same for all), without memory (data NULL);
+ * and pack one into memory of that shape, which is zero. */
+void	store_expert_shape(const struct kern *kn, const struct model *m,
+	    struct kern_expert *out);
+int	store_pack_expert(const struct kern *kn, const struct model *m,
+	    int layer, int expert, struct kern_expert *x, struct err *err);
+/* Packed bytes of one routed expert. */
 size_t	store_expert_bytes(const struct kern *kn, const struct model *m);
 
 /* Many experts with several threads. */

@@ -13,7 +13,7 @@ load_mat(struct at_model *am, enum model_role role, int layer,
 {
 	struct model_ref ref;
 	const struct store_mat a = { am->kn, am->m, &ref, 1, am->act,
-	    LOAD_THREADS, role == MODEL_ROUTER || role == MODEL_SHARED_ROUTER };
+	    LOAD_THREADS };
 
 	if (!model_ref(am->m, role, layer, 0, &ref))
 		return 0;

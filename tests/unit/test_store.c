@@ -303,7 +303,7 @@ test_poison(void)
 	struct err e = ERR_INIT;
 	struct model_ref r;
 	struct store_mat a = { .kn = k, .ref = &r, .n_ref = 1,
-	    .dtype = KERN_F32, .threads = 2, .finite = true };
+	    .dtype = KERN_F32, .threads = 2 };
 	struct kern_mat mat;
 	struct model *m;
 	float *v;
