@@ -84,8 +84,9 @@ int	link_listen(struct link_port *p, const char *addr, char *bound,
 void	link_unlisten(struct link_port *p);
 
 /*
- * Keep a pair to addr: dials now, and again with back-off (10 ms doubling to
- * 500 ms; 2 s after a refusal) whenever it is down, until link_undial.  The
+ * Keep a pair to addr: dials now, and again whenever it is down (every 5 ms for
+ * a second, then with back-off to 500 ms; 2 s after a refusal), until
+ * link_undial.  The
  * link_pair stays valid (and its user pointer) until link_undial, whatever
  * happens to the connection; LINK_UP and LINK_DOWN tell its state.  A refusal
  * is a LINK_DOWN without a LINK_UP, once for each new reason.  A host name

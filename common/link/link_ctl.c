@@ -17,7 +17,8 @@
 
 #define BATCH		64
 #define SILENT_BEATS	5		/* that many intervals are death */
-#define BACKOFF_MIN_NS	10000000ull
+#define QUICK_TRIES	200		/* of BACKOFF_MIN_NS: a second */
+#define BACKOFF_MIN_NS	5000000ull
 #define BACKOFF_MAX_NS	500000000ull
 #define REFUSED_NS	2000000000ull
 #define HALF_OPEN	256		/* connections beyond max_pair */
@@ -54,11 +55,17 @@ accept_some(struct link_port *p, struct link_listener *l)
 
 /* ---- dialling ----------------------------------------------------------------------- */
 
+/* Somebody may be starting the peer again: for a second it is tried as often
+ * as costs nothing that can be noticed. */
 static void
 back_off(struct link_pair *pair)
 {
-	pair->backoff_ns = pair->backoff_ns == 0 ? BACKOFF_MIN_NS :
-	    pair->backoff_ns * 2;
+	if (pair->n_quick < QUICK_TRIES) {
+		pair->n_quick++;
+		pair->backoff_ns = BACKOFF_MIN_NS;
+	} else {
+		pair->backoff_ns *= 2;
+	}
 	if (pair->backoff_ns > BACKOFF_MAX_NS)
 		pair->backoff_ns = BACKOFF_MAX_NS;
 	pair->redial_ns = clock_ns() + pair->backoff_ns;

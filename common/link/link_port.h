@@ -68,6 +68,7 @@ struct link_pair {
 	struct link_conn *conn;		/* NULL unless D_BUSY */
 	enum link_dial_state dial;
 	uint64_t redial_ns, backoff_ns;
+	int n_quick;			/* tries since it was up */
 	char why[LINK_WHY];		/* the last end */
 	char refusal[LINK_WHY];		/* the last refusal told to the program */
 	size_t unread_bytes;		/* of messages not taken by link_next */

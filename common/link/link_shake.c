@@ -88,6 +88,7 @@ go_up(struct link_conn *c)
 	c->pair->conn = c;
 	c->pair->dial = LINK_D_BUSY;
 	c->pair->backoff_ns = 0;
+	c->pair->n_quick = 0;
 	c->pair->refusal[0] = '\0';
 	atomic_store_explicit(&c->pair->heard_ns, c->heard_ns,
 	    memory_order_relaxed);
