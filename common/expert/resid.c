@@ -4,14 +4,20 @@
 
 #include <string.h>
 
+#include "keep.h"
 #include "mem.h"
 #include "num.h"
 #include "resid_load.h"
 #include "store.h"
 
+#define FRESH	UINT64_MAX	/* used_ns of what has just been loaded */
+
 struct slot_of {		/* one expert */
 	uint8_t state;		/* enum resid_state */
 	bool unwanted;		/* leave as soon as it is loaded */
+	bool parked;		/* was in memory, comes back on demand */
+	uint16_t run_first, run_n;	/* of its last load */
+	uint64_t used_ns;
 };
 
 struct resid {
@@ -61,6 +67,26 @@ store_drop(void *arg, struct kern_expert *x)
 	store_free_expert(r->opt.kn, x);
 }
 
+static int
+kept_load(void *arg, int layer, int first, int n, struct kern_expert *w,
+    struct err *err)
+{
+	return keep_load(((const struct resid *)arg)->opt.keep, layer, first,
+	    n, w, err);
+}
+
+static void
+kept_drop(void *arg, struct kern_expert *x)
+{
+	keep_drop(((const struct resid *)arg)->opt.keep, x);
+}
+
+static void
+kept_forget(void *arg, int layer, int first, int n)
+{
+	keep_forget(((const struct resid *)arg)->opt.keep, layer, first, n);
+}
+
 static void
 use_store(struct resid *r)
 {
@@ -74,6 +100,11 @@ use_store(struct resid *r)
 	r->src.load = store_load;
 	r->src.drop = store_drop;
 	r->src.arg = r;
+	if (r->opt.keep == NULL)
+		return;
+	r->src.load_run = kept_load;
+	r->src.drop = kept_drop;
+	r->src.forget = kept_forget;
 }
 
 /* ---- opening ------------------------------------------------------------- */
@@ -154,6 +185,7 @@ set_state(struct resid *r, int layer, int expert, enum resid_state state)
 	}
 	s->state = (uint8_t)state;
 	s->unwanted = false;
+	s->parked &= state == RESID_DISK || state == RESID_LOADING;
 	r->version++;
 }
 
@@ -266,6 +298,23 @@ block_end(const struct resid *r, int first)
 	    first + r->opt.block : r->src.n_expert;
 }
 
+/* Under which name an expert's weights are kept. */
+static void
+note_runs(struct resid *r, const struct resid_item *it)
+{
+	struct slot_of *s;
+	int i, j, n;
+
+	for (i = 0; i < it->n; i += n) {
+		n = resid_item_run(it, i);
+		for (j = i; j < i + n; j++) {
+			s = slot_at(r, it->layer, it->expert[j]);
+			s->run_first = (uint16_t)it->expert[i];
+			s->run_n = (uint16_t)n;
+		}
+	}
+}
+
 /* Order the loading of what a block has on disk; false when there is no room
  * for all of it. */
 static bool
@@ -296,6 +345,7 @@ load_block(struct resid *r, int layer, int first)
 		r->total_bytes += r->src.file_bytes(r->src.arg, layer);
 	}
 	it->w = r->w[layer];
+	note_runs(r, it);
 	resid_load_put(r->load, it);
 	return true;
 }
@@ -336,29 +386,118 @@ resid_leave(struct resid *r, int layer, int expert)
 	}
 }
 
+/* Hand the weights of an expert to the loaders, to be freed. */
+static void
+send_away(struct resid *r, int layer, int expert, enum resid_state then)
+{
+	const struct slot_of *s = slot_at(r, layer, expert);
+	struct resid_item *it = resid_item_new(layer, 1);
+
+	/* The loader frees its own copy of the pointers: the expert may be
+	 * assigned and loaded again meanwhile. */
+	it->drop = true;
+	it->expert[it->n++] = expert;
+	it->gone = r->w[layer][expert];
+	it->run_first = s->run_first;
+	it->run_n = s->run_n;
+	memset(&r->w[layer][expert], 0, sizeof(r->w[layer][expert]));
+	set_state(r, layer, expert, then);
+	resid_load_put(r->load, it);
+}
+
 void
 resid_reap(struct resid *r, bool (*busy)(void *arg, int layer, int expert),
     void *arg)
 {
-	struct resid_item *it;
 	int l, e;
 
-	for (l = 0; l < r->src.n_layer && resid_any_leaving(r); l++) {
-		for (e = 0; e < r->src.n_expert; e++) {
-			if (resid_state(r, l, e) != RESID_LEAVING ||
-			    busy(arg, l, e))
+	for (l = 0; l < r->src.n_layer && resid_any_leaving(r); l++)
+		for (e = 0; e < r->src.n_expert; e++)
+			if (resid_state(r, l, e) == RESID_LEAVING &&
+			    !busy(arg, l, e))
+				send_away(r, l, e, RESID_ABSENT);
+}
+
+/* ---- on demand ----------------------------------------------------------- */
+
+void
+resid_use(struct resid *r, int layer, int expert, uint64_t now_ns)
+{
+	slot_at(r, layer, expert)->used_ns = now_ns;
+}
+
+/* Is nothing of the block in use?  false, too, when none of it is here. */
+static bool
+block_idle(struct resid *r, int layer, int first, uint64_t now_ns,
+    uint64_t idle_ns)
+{
+	int e, end = block_end(r, first), n = 0;
+	bool idle = true;
+	struct slot_of *s;
+
+	for (e = first; e < end; e++) {
+		s = slot_at(r, layer, e);
+		if (s->used_ns == FRESH)
+			s->used_ns = now_ns;
+		if (s->state == RESID_LOADING || now_ns < s->used_ns + idle_ns)
+			idle = false;
+		n += s->state == RESID_HERE;
+	}
+	return idle && n > 0;
+}
+
+static uint32_t
+park_block(struct resid *r, int layer, int first)
+{
+	int e, end = block_end(r, first);
+	uint32_t n = 0;
+
+	for (e = first; e < end; e++) {
+		if (resid_state(r, layer, e) != RESID_HERE)
+			continue;
+		send_away(r, layer, e, RESID_DISK);
+		slot_at(r, layer, e)->parked = true;
+		n++;
+	}
+	return n;
+}
+
+uint32_t
+resid_park(struct resid *r, uint64_t now_ns, uint64_t idle_ns,
+    bool (*busy)(void *arg, int layer, int expert), void *arg)
+{
+	uint32_t n = 0;
+	int l, e, i;
+
+	for (l = 0; l < r->src.n_layer; l++) {
+		for (e = 0; e < r->src.n_expert; e += r->opt.block) {
+			if (!block_idle(r, l, e, now_ns, idle_ns))
 				continue;
-			/* The loader frees its own copy of the pointers: the
-			 * expert may be assigned and loaded again meanwhile. */
-			it = resid_item_new(l, 1);
-			it->drop = true;
-			it->expert[it->n++] = e;
-			it->gone = r->w[l][e];
-			memset(&r->w[l][e], 0, sizeof(r->w[l][e]));
-			set_state(r, l, e, RESID_ABSENT);
-			resid_load_put(r->load, it);
+			for (i = e; i < block_end(r, e) && !busy(arg, l, i); i++)
+				continue;
+			if (i == block_end(r, e))
+				n += park_block(r, l, e);
 		}
 	}
+	return n;
+}
+
+bool
+resid_want(struct resid *r, int layer, int expert)
+{
+	const struct slot_of *s = slot_at(r, layer, expert);
+
+	if (s->state == RESID_DISK && s->parked)
+		(void)load_block(r, layer, block_first(r, expert));
+	return s->state == RESID_LOADING;
+}
+
+bool
+resid_serves(const struct resid *r, int layer, int expert)
+{
+	const struct slot_of *s = slot_at(r, layer, expert);
+
+	return s->state == RESID_HERE || s->parked;
 }
 
 /* ---- the hand-over ------------------------------------------------------- */
@@ -375,6 +514,8 @@ take_item(struct resid *r, const struct resid_item *it)
 	for (i = 0; i < it->n && !it->drop; i++) {
 		e = it->expert[i];
 		unwanted = slot_at(r, it->layer, e)->unwanted;
+		slot_at(r, it->layer, e)->used_ns = FRESH;
+		slot_at(r, it->layer, e)->parked = false;
 		if (it->err.code == 0)
 			set_state(r, it->layer, e,
 			    unwanted ? RESID_LEAVING : RESID_HERE);

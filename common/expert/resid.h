@@ -21,6 +21,7 @@
 #include "kern.h"
 #include "model.h"
 
+struct keep;
 struct resid;
 
 enum resid_state {
@@ -41,12 +42,19 @@ struct resid_source {
 	int (*load)(void *arg, int layer, int expert, struct kern_expert *out,
 	    struct err *err);
 	void (*drop)(void *arg, struct kern_expert *x);
+	/* Neighbours that load together, into w[0..n), all or none, instead of
+	 * load; and: those of such a run leave memory for good.  NULL: one by
+	 * one, nobody to tell. */
+	int (*load_run)(void *arg, int layer, int first, int n,
+	    struct kern_expert *w, struct err *err);
+	void (*forget)(void *arg, int layer, int first, int n);
 	void *arg;
 };
 
 struct resid_opt {
 	const struct kern *kn;	/* the experts of m, packed for kn */
 	const struct model *m;
+	struct keep *keep;	/* by way of these files, or NULL */
 	const struct resid_source *src;	/* or this instead, copied */
 	uint64_t memory_bytes;	/* bound on packed weights; 0: none */
 	int block;		/* experts; 0 = 1 */
@@ -83,6 +91,22 @@ int	resid_poll(struct resid *r, struct err *err);
 void	resid_reap(struct resid *r,
 	    bool (*busy)(void *arg, int layer, int expert), void *arg);
 bool	resid_any_leaving(const struct resid *r);
+
+
+/*
+ * Loading on demand.  resid_use: there are rows for it at now_ns.  resid_park
+ * unloads every block that is in memory, not busy, and not used for idle_ns (or
+ * since its loading): back to disk, but resid_want starts to load such a block
+ * again.  resid_park returns how many experts went; resid_want is false when
+ * the expert is not loading after it (never parked, or no room).
+ */
+void	resid_use(struct resid *r, int layer, int expert, uint64_t now_ns);
+uint32_t resid_park(struct resid *r, uint64_t now_ns, uint64_t idle_ns,
+	    bool (*busy)(void *arg, int layer, int expert), void *arg);
+bool	resid_want(struct resid *r, int layer, int expert);
+/* Are requests for it answered: in memory, or parked, or coming back? */
+bool	resid_serves(const struct resid *r, int layer, int expert);
+
 /* Block until nothing is loading (start-up without an event loop); 0, or -1 as
  * resid_poll.  progress (or NULL) is called on this thread now and then, and
  * once at the end. */

@@ -65,6 +65,16 @@ resid_item_new(int layer, int room)
 	return it;
 }
 
+int
+resid_item_run(const struct resid_item *it, int i)
+{
+	int n = 1;
+
+	while (i + n < it->n && it->expert[i + n] == it->expert[i] + n)
+		n++;
+	return n;
+}
+
 struct resid_load *
 resid_load_open(const struct resid_source *src, int threads,
     void (*wake)(void *arg), void *wake_arg)
@@ -98,23 +108,44 @@ unload(struct resid_load *ld, struct resid_item *it, int n)
 		ld->src.drop(ld->src.arg, &it->w[it->expert[i]]);
 }
 
+static int
+load_run(struct resid_load *ld, struct resid_item *it, int i, int n)
+{
+	int first = it->expert[i];
+
+	if (ld->src.load_run != NULL)
+		return ld->src.load_run(ld->src.arg, it->layer, first, n,
+		    &it->w[first], &it->err);
+	return ld->src.load(ld->src.arg, it->layer, first, &it->w[first],
+	    &it->err);
+}
+
 static void
 load_item(struct resid_load *ld, struct resid_item *it)
 {
-	int i;
+	int i, n;
 
-	for (i = 0; i < it->n; i++) {
+	for (i = 0; i < it->n; i += n) {
+		n = ld->src.load_run != NULL ? resid_item_run(it, i) : 1;
 		if (atomic_load(&ld->stop))
 			err_set(&it->err, ERR_TEMP, "loading was stopped");
-		else if (ld->src.load(ld->src.arg, it->layer, it->expert[i],
-		    &it->w[it->expert[i]], &it->err) == 0)
-			atomic_fetch_add(&ld->bytes,
+		else if (load_run(ld, it, i, n) == 0)
+			atomic_fetch_add(&ld->bytes, (uint64_t)n *
 			    ld->src.file_bytes(ld->src.arg, it->layer));
 		if (it->err.code != 0) {
 			unload(ld, it, i);
 			return;
 		}
 	}
+}
+
+static void
+drop_item(struct resid_load *ld, struct resid_item *it)
+{
+	if (ld->src.forget != NULL)
+		ld->src.forget(ld->src.arg, it->layer, it->run_first,
+		    it->run_n);
+	ld->src.drop(ld->src.arg, &it->gone);
 }
 
 static void *
@@ -131,7 +162,7 @@ loader(void *arg)
 		}
 		pthread_mutex_unlock(&ld->mu);
 		if (it->drop)
-			ld->src.drop(ld->src.arg, &it->gone);
+			drop_item(ld, it);
 		else
 			load_item(ld, it);
 		pthread_mutex_lock(&ld->mu);
@@ -215,7 +246,7 @@ static void
 discard(struct resid_load *ld, struct resid_item *it, bool loaded)
 {
 	if (it->drop && !loaded)
-		ld->src.drop(ld->src.arg, &it->gone);
+		drop_item(ld, it);
 	else if (!it->drop && loaded && it->err.code == 0)
 		unload(ld, it, it->n);
 	mem_free(it);

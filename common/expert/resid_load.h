@@ -18,12 +18,15 @@ struct resid_item {
 	int layer;
 	struct kern_expert *w;	/* [n_expert] of the layer */
 	struct kern_expert gone;
+	int run_first, run_n;	/* what `gone` was loaded with */
 	struct err err;		/* of a load; then nothing is loaded */
 	int n;			/* of expert, filled by the caller */
 	int expert[];
 };
 
 struct resid_item *resid_item_new(int layer, int room);	/* mem_free */
+/* How many neighbours expert[i] begins. */
+int	resid_item_run(const struct resid_item *it, int i);
 
 /* Threads start with the first item. */
 struct resid_load *resid_load_open(const struct resid_source *src, int threads,

@@ -281,6 +281,7 @@ push(struct xeng *x, struct xeng_route *r)
 	if (l->q == NULL)
 		first_use(x, l);
 	q = &l->q[r->r.expert];
+	resid_use(x->opt.resid, job->layer, r->r.expert, job->submit_ns);
 	r->next = NULL;
 	*q->tail = r;
 	q->tail = &r->next;
@@ -351,6 +352,7 @@ check_routes(struct xeng *x, const struct xeng_job *job)
 {
 	enum slot_status st = SLOT_OK;
 	const struct slot_route *r;
+	enum resid_state state;
 	uint32_t j, n_cold = 0;
 
 	for (j = 0; j < job->n_route; j++) {
@@ -362,7 +364,11 @@ check_routes(struct xeng *x, const struct xeng_job *job)
 		}
 		if (st == SLOT_NOT_HERE)
 			continue;
-		switch (resid_state(x->opt.resid, job->layer, r->expert)) {
+		state = resid_state(x->opt.resid, job->layer, r->expert);
+		if (state == RESID_DISK &&
+		    resid_want(x->opt.resid, job->layer, r->expert))
+			state = RESID_LOADING;
+		switch (state) {
 		case RESID_HERE:
 			continue;
 		case RESID_LOADING:

@@ -110,7 +110,7 @@ void	xeng_job_free(struct xeng_job *job);
  * called, and xeng_why has a sentence: SLOT_BAD (layer, row or expert out of
  * range, no rows, no routes, more than 65536 rows), SLOT_NOT_HERE (an expert
  * that is not assigned to this server), SLOT_COLD (cold_rows would be exceeded,
- * or nobody is loading the expert).
+ * or nobody is loading the expert, which is not one of resid_want's).
  */
 enum slot_status xeng_submit(struct xeng *x, struct xeng_job *job);
 const char *xeng_why(const struct xeng *x);
@@ -122,6 +122,10 @@ const char *xeng_why(const struct xeng *x);
  * submit_ns and deadline_ns, which is the caller's.
  */
 bool	xeng_step(struct xeng *x, uint64_t now_ns, uint64_t *next_ns);
+
+/* Unload the blocks that have had no rows for idle_ns (resid_park): a job that
+ * needs one of them later waits while it loads again.  Experts unloaded. */
+uint32_t xeng_park(struct xeng *x, uint64_t now_ns, uint64_t idle_ns);
 
 /* What runs next from now on, whatever is queued; between any two calls, also
  * from within a done function. */

@@ -145,6 +145,12 @@ is_busy(void *arg, int layer, int expert)
 	return l->q != NULL && l->q[expert].p.n != 0;
 }
 
+uint32_t
+xeng_park(struct xeng *x, uint64_t now_ns, uint64_t idle_ns)
+{
+	return resid_park(x->opt.resid, now_ns, idle_ns, is_busy, x);
+}
+
 /* ---- the executor -------------------------------------------------------- */
 
 static void

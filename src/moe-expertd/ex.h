@@ -16,6 +16,7 @@
 
 #include "err.h"
 #include "hold.h"
+#include "keep.h"
 #include "kern.h"
 #include "link.h"
 #include "loop.h"
@@ -28,9 +29,10 @@ struct ex_place;
 
 struct ex_opt {
 	const char *model, *cluster, *listen, *name, *experts, *isa, *device;
+	const char *keep, *cache;
 	int dtype, policy;	/* of CLI_ENUM */
 	int64_t threads, batch, block, lookahead, ready_fd, scale;
-	uint64_t memory, hold_ns, urgent_ns, drain_ns;
+	uint64_t memory, hold_ns, urgent_ns, drain_ns, idle_ns;
 	double decay;
 	bool mixed, dry_run, quiet;
 	int verbose;
@@ -56,6 +58,7 @@ struct ex {
 	struct model *model;
 	const struct model_cfg *cfg;
 	struct kern *kern;
+	struct keep *keep;	/* NULL: no files of packed weights */
 	struct resid *resid;
 	struct xeng *xeng;
 	struct link_port *port;
@@ -79,6 +82,7 @@ struct ex {
 	uint64_t hold_seen;	/* resid_version that hold matches */
 	uint64_t hold_next_ns;	/* not sent again before it */
 	uint64_t show_next_ns;	/* progress on a terminal */
+	uint64_t park_next_ns;	/* next look for blocks that idle */
 	struct link_pair *router;	/* control only; NULL: none named */
 	uint64_t report_next_ns;
 	uint64_t report_busy_ns, report_at_ns;	/* of the last report */

@@ -32,8 +32,8 @@ rebuild(struct ex *ex)
 
 	for (l = 0; l < ex->hold.n_layer; l++)
 		for (e = 0; e < ex->hold.n_expert; e++)
-			hold_set(&ex->hold, l, e, resid_state(ex->resid,
-			    (int)l, (int)e) == RESID_HERE);
+			hold_set(&ex->hold, l, e, resid_serves(ex->resid,
+			    (int)l, (int)e));
 	ex->hold.version++;
 	ex->hold_seen = resid_version(ex->resid);
 }
@@ -67,12 +67,22 @@ static void
 loaded(struct ex *ex, const struct resid_count *n, uint64_t now_ns)
 {
 	char bytes[NUM_TEXT], time[NUM_TEXT];
+	struct keep_count k = { 0 };
 
-	log_info("%u experts (%s) loaded %s after the start", n->here,
+	/* With --idle they come and go all the time. */
+	log_at(ex->state == EX_LOADING || ex->opt.idle_ns == 0 ? LOG_INFO :
+	    LOG_DEBUG, "%u experts (%s) loaded %s after the start", n->here,
 	    num_size_text(n->here_bytes, bytes),
 	    num_dur_text(now_ns - ex->start_ns, time));
 	if (ex->state != EX_LOADING)
 		return;
+	if (ex->keep != NULL) {
+		keep_count(ex->keep, &k);
+		log_info("%llu of them were kept, %llu cached, %llu packed; "
+		    "%llu files were not believed",
+		    (unsigned long long)k.mapped, (unsigned long long)k.cached,
+		    (unsigned long long)k.packed, (unsigned long long)k.bad);
+	}
 	ex->state = EX_SERVING;
 	ex_report_soon(ex);
 	ex_engine_say(ex, EX_READY);
@@ -91,12 +101,30 @@ load_failed(struct ex *ex, const struct err *err)
 	ex_engine_say(ex, EX_FAILED);
 }
 
+/* --idle: look at a quarter of it, so that a block goes at most so much late.
+ * Who has just loaded everything is not looked at before it is ready. */
+static uint64_t
+park(struct ex *ex, uint64_t now_ns)
+{
+	uint64_t idle_ns = ex->opt.idle_ns;
+	uint32_t n;
+
+	if (idle_ns == 0 || ex->state == EX_LOADING)
+		return EX_NEVER;
+	if (now_ns < ex->park_next_ns)
+		return ex->park_next_ns;
+	ex->park_next_ns = now_ns + idle_ns / 4 + 1;
+	if ((n = xeng_park(ex->xeng, now_ns, idle_ns)) > 0)
+		log_debug("%u idle experts leave memory", n);
+	return ex->park_next_ns;
+}
+
 uint64_t
 ex_hold_tend(struct ex *ex, uint64_t now_ns)
 {
 	struct resid_count n;
 	struct err e = ERR_INIT;
-	uint64_t next = EX_NEVER;
+	uint64_t next = park(ex, now_ns);
 
 	if (resid_poll(ex->resid, &e) != 0) {
 		load_failed(ex, &e);
@@ -109,7 +137,8 @@ ex_hold_tend(struct ex *ex, uint64_t now_ns)
 			show(ex, &n, false);
 			ex->show_next_ns = now_ns + SHOW_EVERY_NS;
 		}
-		next = ex->show_next_ns;
+		if (ex->show_next_ns < next)
+			next = ex->show_next_ns;
 	}
 	if (ex->hold_seen != resid_version(ex->resid)) {
 		if (n.loading > 0 && now_ns < ex->hold_next_ns)

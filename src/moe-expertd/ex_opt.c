@@ -42,6 +42,10 @@ check(const struct ex_opt *o, int left, struct err *err)
 	if (o->cluster == NULL && o->listen == NULL)
 		return err_set(err, ERR_USAGE, "-l ADDR is missing (or -f "
 		    "CLUSTER with a line for %s)", o->name);
+	if ((o->keep != NULL || o->cache != NULL) &&
+	    strcmp(o->device, "cpu") != 0)
+		return err_set(err, ERR_USAGE, "--keep and --cache: weights on "
+		    "a device are not files");
 	return 0;
 }
 
@@ -69,6 +73,15 @@ ex_opt_parse(struct ex_opt *o, int argc, char **argv, struct err *err)
 		    "most bytes of weights; 0: no bound", 0, 0, NULL },
 		{ 0, "block", CLI_INT, &o->block, "N",
 		    "experts that load and leave together", 1, 65535, NULL },
+		{ 0, "keep", CLI_STR, &o->keep, "DIR",
+		    "keep packed weights in this folder in memory", 0, 0,
+		    "MOE_KEEP" },
+		{ 0, "cache", CLI_STR, &o->cache, "DIR",
+		    "copy packed weights to this folder on a disk", 0, 0,
+		    "MOE_CACHE" },
+		{ 0, "idle", CLI_DUR, &o->idle_ns, "TIME",
+		    "unload blocks without rows for so long; 0: never", 0, 0,
+		    NULL },
 		{ 0, "policy", CLI_ENUM, &o->policy, POLICY_NAMES,
 		    "which rows run next", 0, 0, NULL },
 		{ 0, "hold", CLI_DUR, &o->hold_ns, "TIME",

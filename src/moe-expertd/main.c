@@ -89,10 +89,32 @@ wake_engine(void *arg)
 	link_wake(((struct ex *)arg)->port);
 }
 
+static void
+warn_of_file(void *arg, const char *text)
+{
+	(void)arg;
+	log_warn("%s", text);
+}
+
+static int
+open_keep(struct ex *ex, struct err *err)
+{
+	struct keep_opt ko = { .kn = ex->kern, .m = ex->model,
+	    .keep_dir = ex->opt.keep, .cache_dir = ex->opt.cache,
+	    .warn = warn_of_file };
+
+	if (ko.keep_dir == NULL && ko.cache_dir == NULL)
+		return 0;
+	if (model_fingerprint(ex->model, &ko.fingerprint, err) != 0)
+		return -1;
+	return keep_open(&ex->keep, &ko, err);
+}
+
 static int
 open_experts(struct ex *ex, struct err *err)
 {
 	const struct resid_opt ro = { .kn = ex->kern, .m = ex->model,
+	    .keep = ex->keep,
 	    .memory_bytes = ex->opt.memory, .block = (int)ex->opt.block,
 	    .wake = wake_engine, .wake_arg = ex };
 	struct xeng_opt xo = { .kn = ex->kern, .hidden = ex->cfg->hidden,
@@ -149,7 +171,7 @@ open_all(struct ex *ex, struct err *err)
 	if (ex->opt.cluster != NULL && ex_place_open(ex, err) != 0)
 		return -1;
 	if (link_addr_check(ex->opt.listen, err) != 0 ||
-	    open_model(ex, err) != 0)
+	    open_model(ex, err) != 0 || open_keep(ex, err) != 0)
 		return -1;
 	return open_experts(ex, err);
 }
@@ -166,6 +188,7 @@ close_all(struct ex *ex)
 		link_port_close(ex->port);
 	xeng_close(ex->xeng);
 	resid_close(ex->resid);
+	keep_close(ex->keep);
 	if (ex->kern != NULL)
 		kern_close(ex->kern);
 	model_close(ex->model);

@@ -162,6 +162,7 @@ static inline void
 fake_init(struct fake *f, struct kern *kn, struct resid_source *src)
 {
 	memset(f, 0, sizeof(*f));
+	memset(src, 0, sizeof(*src));
 	f->kn = kn;
 	f->bad_layer = f->bad_expert = -1;
 	pthread_mutex_init(&f->mu, NULL);

@@ -201,6 +201,48 @@ test_leave(struct kern *kn)
 	close_it(r);
 }
 
+/* Blocks that idle go to disk, and come back on demand; the bound holds. */
+static void
+test_park(struct kern *kn)
+{
+	struct resid *r = open_with(kn, 0, 2, 2);
+	struct resid_count n;
+	struct err e = ERR_INIT;
+	int busy = 3;
+
+	resid_spec(r, "0:0-5", NULL);
+	OK(!resid_want(r, 0, 0) && !resid_serves(r, 0, 0),
+	    "what was never in memory does not come by itself");
+	resid_load_all(r);
+	OK(resid_wait(r, NULL, NULL, NULL) == 0, "loaded");
+	EQ_INT(resid_park(r, 100, 50, one_busy, &busy), 0,
+	    "just loaded: not idle yet");
+	resid_use(r, 0, 5, 140);
+	EQ_INT(resid_park(r, 149, 50, one_busy, &busy), 0, "49 are not 50");
+	EQ_INT(resid_park(r, 150, 50, one_busy, &busy), 2,
+	    "0, 1 go; 2, 3 are busy, 4, 5 in use");
+	OK(resid_state(r, 0, 0) == RESID_DISK && resid_get(r, 0, 1) == NULL &&
+	    resid_serves(r, 0, 1) && resid_state(r, 0, 2) == RESID_HERE,
+	    "on disk, and served all the same");
+	OK(resid_want(r, 0, 1) && resid_state(r, 0, 0) == RESID_LOADING &&
+	    resid_serves(r, 0, 0), "wanted: its block loads");
+	OK(resid_wait(r, NULL, NULL, NULL) == 0 &&
+	    resid_state(r, 0, 0) == RESID_HERE, "here again");
+	resid_count(r, &n);
+	OK(n.here == 6 && fake_live(&fake) == 6, "all of them");
+	busy = -1;
+	EQ_INT(resid_park(r, 160, 0, one_busy, &busy), 6, "all go");
+	fake.bad_layer = 0;
+	fake.bad_expert = 0;
+	OK(resid_want(r, 0, 1) && resid_wait(r, NULL, NULL, &e) != 0 &&
+	    !resid_serves(r, 0, 1) && !resid_want(r, 0, 1),
+	    "cannot be read any more: not served, not tried for ever");
+	resid_leave(r, 0, 4);
+	OK(resid_state(r, 0, 4) == RESID_ABSENT && !resid_serves(r, 0, 4) &&
+	    !resid_want(r, 0, 4), "parked and taken away");
+	close_it(r);
+}
+
 /* Closing while loaders work and items wait. */
 static void
 test_close(struct kern *kn)
@@ -232,6 +274,7 @@ main(void)
 	test_load(kn, 4, 2);
 	test_fail(kn);
 	test_leave(kn);
+	test_park(kn);
 	test_close(kn);
 	kern_close(kn);
 	return tap_done();

@@ -241,6 +241,41 @@ test_cold_fail(void)
 	bench_close(&b);
 }
 
+/* A block that idled is loaded for the rows that need it, which wait. */
+static void
+test_park(void)
+{
+	const struct xeng_opt opt = { .cold_rows = 100 };
+	static struct bench b;
+	struct want w;
+	struct rng r = { 12, 0 };
+	struct err e = ERR_INIT;
+	uint64_t next;
+	int c;
+
+	bench_open(&b, KERN_F32, &opt);
+	c = xeng_client_up(b.x);
+	bench_load(&b);
+	want_make(&w, &b, &r, 0, 6);
+	OK(xeng_park(b.x, 100, 50) == 0, "just loaded");
+	OK(submit(&b, &w, c, 120) && xeng_park(b.x, 1000, 50) > 0,
+	    "idle ones go, those with rows stay");
+	OK(drain(&b, 1001, &next) > 0 && w.n_done == 1 && want_good(&w),
+	    "which are computed");
+	xeng_park(b.x, 2000, 50);
+	fake_gate(&b.fake, true);
+	want_free(&w);
+	want_make(&w, &b, &r, 0, 6);
+	OK(submit(&b, &w, c, 2001) && !xeng_step(b.x, 2002, &next) &&
+	    w.n_done == 0, "rows for a parked block wait");
+	fake_gate(&b.fake, false);
+	poll_until(&b, 0, &e);
+	OK(drain(&b, 2003, &next) > 0 && w.n_done == 1 &&
+	    w.status == SLOT_OK && want_good(&w), "and are computed");
+	want_free(&w);
+	bench_close(&b);
+}
+
 /* A leaving block takes no rows, but runs those it has. */
 static void
 test_leave(void)
@@ -313,6 +348,7 @@ main(void)
 	test_expire();
 	test_cold();
 	test_cold_fail();
+	test_park();
 	test_leave();
 	test_resubmit();
 	return tap_done();
