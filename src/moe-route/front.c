@@ -21,6 +21,7 @@ struct front {
 	const char *file, *addr, *name;
 	struct cli_list to;
 	int64_t ready_fd, spread;
+	uint64_t suspect_ns, suspect_max_ns;
 	uint64_t well_ns, away_ns, hang_ns, stall_ns, drain_ns, keep_ns;
 	uint64_t keep_bytes;
 	bool insecure, dry_run;
@@ -53,6 +54,12 @@ parse(struct front *f, int argc, char **argv, struct err *err)
 		{ 0, "hang", CLI_DUR, &f->hang_ns, "DUR",
 		    "silence after which a front end hangs (default 2s)", 0, 0,
 		    NULL },
+		{ 0, "suspect", CLI_DUR, &f->suspect_ns, "DUR",
+		    "silence after which a second front end is asked, too "
+		    "(default 80ms; 0: never)", 0, 0, NULL },
+		{ 0, "suspect-max", CLI_DUR, &f->suspect_max_ns, "DUR",
+		    "and where answers to probes take long, at most (default "
+		    "1s)", 0, 0, NULL },
 		{ 0, "stall-limit", CLI_DUR, &f->stall_ns, "DUR",
 		    "longest wait for a front end (default 10s)", 0, 0, NULL },
 		{ 0, "spread", CLI_INT, &f->spread, "N",
@@ -89,6 +96,10 @@ parse(struct front *f, int argc, char **argv, struct err *err)
 	if (at >= 0 && f->file == NULL && f->to.n == 0)
 		return err_set(err, ERR_USAGE, "-f CLUSTER or --to HOST:PORT "
 		    "is needed");
+	if (at >= 0 && ((f->suspect_ns > 0 && f->suspect_ns < 1000000) ||
+	    f->suspect_max_ns < f->suspect_ns / 2))
+		return err_set(err, ERR_USAGE, "--suspect must be 0 or from "
+		    "1ms on, --suspect-max not below the half of it");
 	if (at >= 0 && (f->hang_ns == 0 || f->well_ns == 0 || f->away_ns == 0))
 		return err_set(err, ERR_USAGE, "--hang, --probe and "
 		    "--probe-away must be above 0");
@@ -110,7 +121,7 @@ add_file(struct front *f, struct err *err)
 		if (c->member[i].role != CLUSTER_FRONT)
 			continue;
 		rc = front_up_add(&f->door.pool, c->member[i].name,
-		    c->member[i].addr, err);
+		    c->member[i].addr, c->member[i].pages != NULL, err);
 		if (rc != 0)
 			err_ctx(err, "%s:%d", f->file, c->member[i].line);
 	}
@@ -122,8 +133,8 @@ static int
 add_all(struct front *f, struct err *err)
 {
 	const struct front_pool_opt o = { f->loop, f->well_ns, f->away_ns,
-	    f->hang_ns, (int)f->spread, front_door_well, front_door_hung,
-	    &f->door };
+	    f->hang_ns, f->suspect_ns, f->suspect_max_ns, (int)f->spread,
+	    front_door_well, front_door_hung, front_door_suspect, &f->door };
 	size_t i;
 
 	front_up_init(&f->door.pool, &o);
@@ -131,7 +142,7 @@ add_all(struct front *f, struct err *err)
 		return -1;
 	for (i = 0; i < f->to.n; i++)
 		if (front_up_add(&f->door.pool, f->to.p[i], f->to.p[i],
-		    err) != 0)
+		    false, err) != 0)
 			return -1;
 	if (f->door.pool.n == 0)
 		return err_set(err, ERR_DATA, "%s: no line 'front NAME "
@@ -228,6 +239,7 @@ front_main(int argc, char **argv)
 {
 	struct front f = { .addr = "127.0.0.1:8080", .ready_fd = -1,
 	    .spread = 4, .well_ns = 500000000u, .away_ns = 100000000u,
+	    .suspect_ns = 80000000u, .suspect_max_ns = 1000000000u,
 	    .hang_ns = 2000000000u, .stall_ns = 10000000000u,
 	    .drain_ns = 30000000000u, .keep_ns = 300000000000u,
 	    .keep_bytes = 64u << 20 };

@@ -123,6 +123,12 @@ front_door_hung(void *door, struct front_up *u)
 	front_relay_hung(door, u);
 }
 
+void
+front_door_suspect(void *door, struct front_up *u)
+{
+	front_job_suspect(door, u);
+}
+
 static void
 on_idle(void *arg)
 {

@@ -27,6 +27,8 @@ struct front_stat {
 	uint64_t requests;
 	uint64_t resumes;	/* streams that went on elsewhere */
 	uint64_t moves;		/* and before their first token */
+	uint64_t hedges;	/* asked of a second one: the first is silent */
+	uint64_t hedges_lost;	/* and the first went on before it */
 	uint64_t refused;	/* by front ends, then tried elsewhere */
 	uint64_t failed, gone;	/* requests: could not go on, client hung up */
 	uint64_t replayed;	/* requests with a key that was known */
@@ -57,6 +59,7 @@ int	front_door_start(struct front_door *d, const struct front_opt *o,
 	    struct err *err);
 void	front_door_well(void *door);
 void	front_door_hung(void *door, struct front_up *u);
+void	front_door_suspect(void *door, struct front_up *u);
 /* Refuse new requests; done is called once, when none is left. */
 void	front_door_drain(struct front_door *d, loop_fn *done, void *arg);
 void	front_door_stop(struct front_door *d);

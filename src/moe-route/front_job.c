@@ -23,28 +23,14 @@ static void	look_for(struct front_job *j);
 
 /* ---- the end ------------------------------ */
 
-/* Let go of the front end. */
-static void
-release(struct front_job *j)
-{
-	front_call_cancel(j->call);
-	j->call = NULL;
-	if (j->up != NULL)
-		j->up->in_flight--;
-	j->up = NULL;
-	sse_free(&j->sse);
-	memset(&j->sse, 0, sizeof(j->sse));
-	str_clear(&j->reply);
-	j->status = 0;
-	j->verdict = FRONT_GOES;
-}
-
 static void
 free_job(struct front_job *j)
 {
 	struct front_door *d = j->door;
+	int i;
 
-	release(j);
+	for (i = 0; i < FRONT_TRIES; i++)
+		front_try_drop(&j->try[i]);
 	if (j->kept != NULL)
 		front_keep_drop(&d->keep, j->kept);
 	*j->prev_p = j->next;
@@ -53,15 +39,14 @@ free_job(struct front_job *j)
 	loop_timer_free(j->timer);
 	front_ask_free(&j->ask);
 	front_answer_free(&j->answer);
-	str_free(&j->reply);
 	mem_free(j->auth);
 	mem_free(j);
 	d->n_job--;
 	front_door_left(d);
 }
 
-static void
-done(struct front_job *j)
+void
+front_job_done(struct front_job *j)
 {
 	front_read_done(j);
 	if (j->kept != NULL) {
@@ -72,8 +57,8 @@ done(struct front_job *j)
 	free_job(j);
 }
 
-static void
-fail(struct front_job *j, int status, const char *json, size_t n)
+void
+front_job_fail(struct front_job *j, int status, const char *json, size_t n)
 {
 	if (status >= 500)
 		j->door->stat.failed++;
@@ -81,9 +66,8 @@ fail(struct front_job *j, int status, const char *json, size_t n)
 	free_job(j);
 }
 
-/* For messages. */
-static const char *
-job_name(const struct front_job *j)
+const char *
+front_job_name(const struct front_job *j)
 {
 	return j->answer.id.n > 0 ? j->answer.id.p : "(no token yet)";
 }
@@ -104,11 +88,11 @@ give_up(struct front_job *j)
 		    http_error_type(503), "param", "code", 503);
 	s = json_dumps(o, JSON_COMPACT);
 	json_decref(o);
-	log_warn("request %s: given up after %llu tokens: %s", job_name(j),
+	log_warn("request %s: given up after %llu tokens: %s", front_job_name(j),
 	    (unsigned long long)j->answer.n_tok,
 	    j->why);
 	snprintf(j->retry_after, sizeof(j->retry_after), "1");
-	fail(j, 503, s, strlen(s));
+	front_job_fail(j, 503, s, strlen(s));
 	free(s);
 }
 
@@ -122,256 +106,115 @@ front_job_unread(struct front_job *j)
 
 /* ---- going on elsewhere ------------------------------ */
 
-/* The front end that works on j will not go on with it. */
+/* Nobody works on j any more. */
 static void
-lose(struct front_job *j, const char *why, bool is_gone)
+go_on(struct front_job *j)
 {
-	struct front_up *u = j->up;
-
-	snprintf(j->why, sizeof(j->why), "%.40s: %.200s", u->name, why);
-	log_info("request %s: %s; %llu tokens were sent", job_name(j), j->why,
-	    (unsigned long long)j->answer.n_tok);
-	if (front_answer_complete(&j->answer)) {
-		if (is_gone)
-			front_up_failed(u, why);
-		done(j);
-		return;
-	}
 	if (front_answer_begun(&j->answer))
 		j->door->stat.resumes++;
 	else
 		j->door->stat.moves++;
 	j->moved = true;
 	j->wait_ns = 0;
-	j->skip |= UINT64_C(1) << u->index;
-	release(j);
-	if (is_gone)
-		front_up_failed(u, why);
 	if (++j->losses >= MAX_LOSSES)
 		give_up(j);
 	else
 		look_for(j);
 }
 
-/* A reply that is no stream has come: an error. */
-static void
-take_reply(struct front_job *j)
+void
+front_job_lose(struct front_try *t, const char *why, bool is_gone)
 {
-	struct front_up *u = j->up;
-	int status = j->status;
-	struct str s = j->reply;
+	struct front_try *other = front_try_other(t);
+	struct front_job *j = t->job;
+	struct front_up *u = t->up;
 
-	memset(&j->reply, 0, sizeof(j->reply));
-	if (status != 429 && status != 503) {
-		if (front_answer_begun(&j->answer))
-			lose(j, "it does not go on with the request", false);
-		else
-			fail(j, status, str_c(&s), s.n);
-		str_free(&s);
-		return;
-	}
-	(void)front_call_header(j->call, "Retry-After", j->retry_after,
+	snprintf(j->why, sizeof(j->why), "%.40s: %.200s", u->name, why);
+	log_info("request %s: %s; %llu tokens were sent", front_job_name(j),
+	    j->why, (unsigned long long)j->answer.n_tok);
+	j->skip |= UINT64_C(1) << u->index;
+	front_try_drop(t);
+	if (is_gone)
+		front_up_failed(u, why);
+	if (front_answer_complete(&j->answer))
+		front_job_done(j);
+	else if (other == NULL)
+		go_on(j);
+}
+
+void
+front_job_refused(struct front_try *t, const struct str *body)
+{
+	struct front_try *other = front_try_other(t);
+	struct front_job *j = t->job;
+	int status = t->status;
+
+	(void)front_call_header(t->call, "Retry-After", j->retry_after,
 	    sizeof(j->retry_after));
 	snprintf(j->why, sizeof(j->why), "%.40s: refused with status %d",
-	    u->name, status);
+	    t->up->name, status);
+	j->door->stat.refused++;
+	j->skip |= UINT64_C(1) << t->up->index;
+	front_try_drop(t);
+	if (other != NULL)
+		return;
+	if (!front_answer_begun(&j->answer))
+		j->last = -1;	/* no pages of it are anywhere */
 	if (j->wait_ns == 0)
 		j->wait_ns = clock_ns();
-	j->door->stat.refused++;
-	j->skip |= UINT64_C(1) << u->index;
-	release(j);
 	/* It is for the client to come back, unless it has a part already. */
 	if (!front_answer_begun(&j->answer) && front_up_pick(&j->door->pool,
 	    j->ask.hash, j->skip) == NULL)
-		fail(j, status, str_c(&s), s.n);
+		front_job_fail(j, status, str_c(body), body->n);
 	else
 		look_for(j);
-	str_free(&s);
 }
 
-/* An error event that no other front end would spare the client. */
-static void
-fail_error(struct front_job *j)
+void
+front_job_took(struct front_try *t, bool begun)
 {
-	struct str s = j->reply;
-	const struct front_cut all = { str_c(&s), s.n };
-	uint64_t status;
-
-	memset(&j->reply, 0, sizeof(j->reply));
-	if (!front_cut_int(front_cut_get(front_cut_get(all, "error"), "code"),
-	    599, &status) || status < 400)
-		status = 500;
-	fail(j, (int)status, str_c(&s), s.n);
-	str_free(&s);
-}
-
-/* Do what the bytes that came have led to; j may be gone after it. */
-static void
-act(struct front_job *j)
-{
-	char why[256];
-
-	snprintf(why, sizeof(why), "%s", j->why);
-	switch (j->verdict) {
-	case FRONT_GOES:
-		front_job_unread(j);	/* what was kept may be no more */
-		break;
-	case FRONT_LOST:
-		lose(j, why, false);
-		break;
-	case FRONT_FAILED:
-		fail_error(j);
-		break;
-	case FRONT_DONE:
-		done(j);
-		break;
-	}
-}
-
-/* ---- what front ends say ------------------------------ */
-
-static void
-verdict(struct front_job *j, enum front_verdict v, const char *why)
-{
-	j->verdict = v;
-	snprintf(j->why, sizeof(j->why), "%.200s", why);
-}
-
-/* The stream ends with an error: of this front end, or of the request. */
-static void
-take_error(struct front_job *j, struct front_cut all, struct front_cut error)
-{
-	struct front_cut text = front_cut_inner(front_cut_get(error,
-	    "message"));
-	char why[200];
-
-	snprintf(why, sizeof(why), "%.*s", (int)text.n, text.p);
-	verdict(j, front_cut_is(front_cut_get(error, "code"), "503") ?
-	    FRONT_LOST : FRONT_FAILED, why);
-	str_add(&j->reply, all.p, all.n);
-}
-
-static void
-take_token(struct front_job *j)
-{
+	struct front_try *other = front_try_other(t);
+	struct front_job *j = t->job;
 	uint64_t now = clock_ns();
-	char t[NUM_TEXT];
+	char text[NUM_TEXT];
 
+	if (t->hedge) {
+		j->moved = true;
+		if (begun)
+			j->door->stat.resumes++;
+		else
+			j->door->stat.moves++;
+	} else if (other != NULL) {
+		j->door->stat.hedges_lost++;
+	}
+	if (other != NULL)
+		front_try_drop(other);
 	if (j->moved) {
 		front_metrics_stall(j->door, now - j->came_ns);
-		log_info("request %s: goes on at %s after %s", job_name(j),
-		    j->up->name, num_dur_text(now - j->came_ns, t));
+		log_info("request %s: goes on at %s after %s",
+		    front_job_name(j), t->up->name,
+		    num_dur_text(now - j->came_ns, text));
 	}
+	t->hedge = false;
 	j->moved = false;
 	j->wait_ns = 0;
 	j->losses = 0;
 	j->skip = 0;
+	j->last = t->up->index;
 	j->came_ns = now;
 }
 
-static void
-on_event(void *arg, const char *event, const char *data, size_t n)
+/* ---- asking front ends ------------------------------ */
+
+/* Where j should go on: where the pages of its context are, if anywhere. */
+static struct front_up *
+choose(struct front_job *j, uint64_t skip)
 {
-	struct front_job *j = arg;
-	const struct front_cut all = { data, n };
-	struct front_cut error;
-	struct err err = ERR_INIT;
-	struct str out = STR_INIT;
+	struct front_pool *p = &j->door->pool;
+	struct front_up *u = j->last < 0 ? NULL : front_up_heir(p, j->last,
+	    skip);
 
-	(void)event;
-	if (j->verdict != FRONT_GOES)
-		return;
-	if (front_cut_is(all, "[DONE]")) {
-		if (front_answer_complete(&j->answer))
-			verdict(j, FRONT_DONE, "");
-		else
-			verdict(j, FRONT_LOST, "its stream ended early");
-		return;
-	}
-	error = front_cut_get(all, "error");
-	if (error.p != NULL) {
-		take_error(j, all, error);
-		return;
-	}
-	if (front_answer_take(&j->answer, data, n, &out, &err) != 0) {
-		verdict(j, FRONT_LOST, err.text);
-		return;
-	}
-	take_token(j);
-	if (out.n > 0)
-		front_read_put(j, &out);
-	str_free(&out);
-}
-
-static void
-on_head(void *user, int status)
-{
-	struct front_job *j = user;
-	char v[64];
-
-	j->status = status;
-	if (status != 200)
-		return;
-	if (!front_call_header(j->call, "Content-Type", v, sizeof(v)) ||
-	    strncmp(v, "text/event-stream", 17) != 0)
-		verdict(j, FRONT_LOST, "its reply is no event stream");
-	else if (front_answer_begun(&j->answer) &&
-	    !front_call_header(j->call, "Moe-Resumed", v, sizeof(v)))
-		verdict(j, FRONT_LOST, "it cannot resume");
-	act(j);
-}
-
-static void
-on_data(void *user, const char *p, size_t n)
-{
-	struct front_job *j = user;
-
-	if (j->status != 200) {
-		if (j->reply.n + n <= MAX_REPLY)
-			str_add(&j->reply, p, n);
-		return;
-	}
-	if (sse_feed(&j->sse, p, n) != 0)
-		verdict(j, FRONT_LOST, "an event is too large");
-	act(j);
-}
-
-static void
-on_end(void *user, const char *why)
-{
-	struct front_job *j = user;
-
-	if (why == NULL && j->status != 200) {
-		take_reply(j);
-		return;
-	}
-	lose(j, why != NULL ? why : "its stream ended early", why != NULL);
-}
-
-static const struct front_call_fn call_fn = { on_head, on_data, on_end };
-
-/* ---- asking a front end ------------------------------ */
-
-static void
-ask(struct front_job *j, struct front_up *u)
-{
-	struct front_req r = { .method = "POST", .path = j->path,
-	    .auth = j->auth };
-	struct str body = STR_INIT;
-
-	str_add(&body, str_c(&j->ask.body), j->ask.body.n);
-	if (front_answer_begun(&j->answer)) {
-		str_addc(&body, ',');
-		front_answer_resume(&j->answer, &body);
-	}
-	str_addc(&body, '}');
-	r.body = body.p;
-	r.n_body = body.n;
-	j->up = u;
-	u->in_flight++;
-	loop_timer_stop(j->timer);
-	sse_init(&j->sse, on_event, j);
-	j->call = front_call_start(j->door->o.loop, &u->addr, &r, &call_fn, j);
-	str_free(&body);
+	return u != NULL ? u : front_up_pick(p, j->ask.hash, skip);
 }
 
 /* Give j to a front end, or let it wait for one. */
@@ -379,11 +222,13 @@ static void
 look_for(struct front_job *j)
 {
 	struct front_door *d = j->door;
-	struct front_up *u = front_up_pick(&d->pool, j->ask.hash, j->skip);
+	struct front_up *u = choose(j, j->skip);
 	uint64_t now;
 
 	if (u != NULL) {
-		ask(j, u);
+		loop_timer_stop(j->timer);
+		j->last = u->index;
+		front_try_start(&j->try[0], u, false);
 		return;
 	}
 	now = clock_ns();
@@ -405,6 +250,12 @@ on_timer(void *arg)
 	look_for(arg);
 }
 
+static bool
+is_tried(const struct front_job *j)
+{
+	return j->try[0].up != NULL || j->try[1].up != NULL;
+}
+
 void
 front_job_well(struct front_door *d)
 {
@@ -412,20 +263,70 @@ front_job_well(struct front_door *d)
 
 	for (j = d->job; j != NULL; j = next) {
 		next = j->next;
-		if (j->up == NULL)
+		if (!is_tried(j))
 			look_for(j);
 	}
+}
+
+/* The try of j at u; NULL: none. */
+static struct front_try *
+try_at(struct front_job *j, const struct front_up *u)
+{
+	int i;
+
+	for (i = 0; i < FRONT_TRIES; i++)
+		if (j->try[i].up == u)
+			return &j->try[i];
+	return NULL;
 }
 
 void
 front_job_hung(struct front_door *d, struct front_up *u)
 {
 	struct front_job *j, *next;
+	struct front_try *t;
 
 	for (j = d->job; j != NULL; j = next) {
 		next = j->next;
-		if (j->up == u && front_call_heard_ns(j->call) < u->probe_ns)
-			lose(j, "it hangs", false);
+		t = try_at(j, u);
+		if (t != NULL && front_call_heard_ns(t->call) < u->probe_ns)
+			front_job_lose(t, "it hangs", false);
+	}
+}
+
+/* Ask another one beside t, which is silent. */
+static void
+hedge(struct front_job *j, struct front_try *t)
+{
+	struct front_try *other = front_try_other(t), *to;
+	uint64_t skip = j->skip | UINT64_C(1) << t->up->index;
+	struct front_up *u;
+
+	if (other != NULL && !other->up->suspect)
+		return;
+	if (other != NULL)
+		skip |= UINT64_C(1) << other->up->index;
+	u = choose(j, skip);
+	if (u == NULL || u->suspect)
+		return;
+	/* Both are silent: the one that was tried first makes way. */
+	to = other == NULL ? &j->try[t == &j->try[0]] :
+	    other->hedge ? t : other;
+	front_try_drop(to);
+	j->door->stat.hedges++;
+	front_try_start(to, u, true);
+}
+
+void
+front_job_suspect(struct front_door *d, struct front_up *u)
+{
+	struct front_try *t;
+	struct front_job *j;
+
+	for (j = d->job; j != NULL; j = j->next) {
+		t = try_at(j, u);
+		if (t != NULL)
+			hedge(j, t);
 	}
 }
 
@@ -500,6 +401,8 @@ new_job(struct front_door *d, struct http_req *r, bool chat,
 	j->answer.stream = q->stream;
 	j->answer.want_ids = q->want_ids;
 	j->answer.want_usage = q->want_usage;
+	j->try[0].job = j->try[1].job = j;
+	j->last = -1;
 	j->timer = loop_timer(d->o.loop, on_timer, j);
 	j->came_ns = clock_ns();
 	return j;

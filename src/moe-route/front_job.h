@@ -3,8 +3,12 @@
  * front end works on it, and to the next one when that one dies.
  *
  * A job is asked of a front end with all that has come so far (moe_resume), so
- * the next one goes on with the next token.  Clients read a job: one, or with
- * an Idempotency-Key none for a while, or several.  The loop's thread only.
+ * the next one goes on with the next token.  That is a try.  When its front end
+ * falls silent another one is tried as well; the first to say something goes on
+ * and the other is dropped, so no token comes twice.
+ *
+ * Clients read a job: one, or with an Idempotency-Key none for a while, or
+ * several.  The loop's thread only.
  */
 #ifndef MOE_FRONT_JOB_H
 #define MOE_FRONT_JOB_H
@@ -28,6 +32,20 @@ enum front_verdict {
 	FRONT_DONE,
 };
 
+#define FRONT_TRIES	2
+
+struct front_try {		/* of one front end */
+	struct front_job *job;
+	struct front_up *up;	/* NULL: none */
+	bool hedge;		/* another one was silent */
+	struct front_call *call;
+	struct sse sse;
+	int status;		/* of the reply; 0: not there yet */
+	struct str reply;	/* one that is no stream of chunks */
+	enum front_verdict verdict;
+	char why[256];
+};
+
 struct front_job {
 	struct front_door *door;
 	struct front_job *next, **prev_p;
@@ -38,14 +56,10 @@ struct front_job {
 	struct front_reader *reader;
 	struct front_kept *kept;	/* NULL: has no key, or is too large */
 
-	struct front_up *up;	/* NULL: waits for one */
-	struct front_call *call;
-	struct sse sse;
-	int status;		/* of the reply; 0: not there yet */
-	struct str reply;	/* one that is no stream of chunks */
+	struct front_try try[FRONT_TRIES];	/* none is up: waits for one */
 	char retry_after[16];
-	enum front_verdict verdict;
-	char why[256];
+	char why[256];		/* the last loss */
+	int last;		/* front end that was asked or heard last; -1 */
 
 	uint64_t skip;		/* front ends that have had their turn */
 	int losses;		/* since the last token */
@@ -61,8 +75,33 @@ void	front_job_start(struct front_door *d, struct http_req *r, bool chat);
 void	front_job_well(struct front_door *d);
 /* u hangs: what it works on goes elsewhere. */
 void	front_job_hung(struct front_door *d, struct front_up *u);
+/* u is silent: what it works on is asked of another one as well. */
+void	front_job_suspect(struct front_door *d, struct front_up *u);
 /* Drop all jobs; their clients are gone. */
 void	front_job_stop(struct front_door *d);
+
+/* ---- front_job.c for front_try.c: each may free the job ---- */
+
+/* The front end of t will not go on with it; is_gone: nor with anything. */
+void	front_job_lose(struct front_try *t, const char *why, bool is_gone);
+/* t was refused with status 429 or 503; body is its reply. */
+void	front_job_refused(struct front_try *t, const struct str *body);
+void	front_job_done(struct front_job *j);
+/* It cannot go on anywhere. */
+void	front_job_fail(struct front_job *j, int status, const char *json,
+	    size_t n);
+/* A chunk of t is in the answer; begun: which had begun before. */
+void	front_job_took(struct front_try *t, bool begun);
+/* For messages. */
+const char *front_job_name(const struct front_job *j);
+
+/* ---- front_try.c: what is asked of a front end, and what it says ---- */
+
+void	front_try_start(struct front_try *t, struct front_up *u, bool hedge);
+/* Let go of the front end; a try that is none is fine. */
+void	front_try_drop(struct front_try *t);
+/* The one beside t that is under way; NULL: none. */
+struct front_try *front_try_other(struct front_try *t);
 
 /* ---- front_read.c: the clients of a job ---- */
 

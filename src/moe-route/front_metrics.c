@@ -41,6 +41,12 @@ add_counters(const struct front_door *d, struct str *out)
 		    "Answers that went on at another front end", s->resumes },
 		{ "moe_front_moves_total", "counter", "Requests moved before "
 		    "their first token", s->moves },
+		{ "moe_front_suspects_total", "counter", "How often a front "
+		    "end was silent for too long", d->pool.suspects },
+		{ "moe_front_hedges_total", "counter", "Answers asked of a "
+		    "second front end for that", s->hedges },
+		{ "moe_front_hedges_lost_total", "counter", "Of them: the "
+		    "first one went on before it", s->hedges_lost },
 		{ "moe_front_refused_total", "counter",
 		    "Refusals by front ends", s->refused },
 		{ "moe_front_failed_total", "counter",

@@ -29,7 +29,7 @@ free_relay(struct front_relay *x)
 
 	front_call_cancel(x->call);
 	if (x->up != NULL)
-		x->up->in_flight--;
+		front_up_end(x->up);
 	*x->prev_p = x->next;
 	if (x->next != NULL)
 		x->next->prev_p = x->prev_p;
@@ -71,7 +71,7 @@ static void
 again(struct front_relay *x)
 {
 	x->skip |= UINT64_C(1) << x->up->index;
-	x->up->in_flight--;
+	front_up_end(x->up);
 	x->up = NULL;
 	front_call_cancel(x->call);
 	x->call = NULL;
@@ -128,7 +128,7 @@ look_for(struct front_relay *x)
 		q.body = http_body(x->r, &q.n_body);
 	else
 		q.method = "GET";
-	x->up->in_flight++;
+	front_up_begin(x->up);
 	x->call = front_call_start(d->o.loop, &x->up->addr, &q, &call_fn, x);
 }
 

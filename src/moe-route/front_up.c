@@ -14,6 +14,10 @@
 #define MAX_PROBE_BODY	4096
 /* Probes in the time that a hang takes to be noticed. */
 #define PROBES_A_HANG	4
+/* Ticks of the watch in the silence that makes a suspect, at least. */
+#define TICKS		8
+/* A suspect's silence is this many times what answers took lately. */
+#define LAGS		3
 
 /* ---- states ------------------------------ */
 
@@ -48,6 +52,97 @@ pause_ns(const struct front_up *u)
 	return ns;
 }
 
+/* ---- silence ------------------------------ */
+
+/* How long a probe may go unanswered. */
+static uint64_t
+patience_ns(const struct front_up *u)
+{
+	const struct front_pool_opt *o = &u->pool->o;
+	uint64_t ns = LAGS * u->lag_ns;
+
+	if (ns > o->suspect_max_ns)
+		ns = o->suspect_max_ns;
+	return ns < o->suspect_ns / 2 ? o->suspect_ns / 2 : ns;
+}
+
+/* It answered a probe after lag.  Much more than was expected tells little: it
+ * may have been stopped. */
+static void
+learn(struct front_up *u, uint64_t lag)
+{
+	if (lag > 2 * patience_ns(u))
+		lag = u->lag_ns + u->lag_ns / 4;
+	if (lag >= u->lag_ns)
+		u->lag_ns = lag;
+	else
+		u->lag_ns -= (u->lag_ns - lag) / 16;
+}
+
+void
+front_up_heard(struct front_up *u)
+{
+	char t[NUM_TEXT];
+
+	if (u->asked_ns != FRONT_NOT_ASKED)
+		learn(u, u->silent_ns - u->asked_ns);
+	if (u->suspect)
+		log_info("front end %s: heard of again after %s", u->name,
+		    num_dur_text(u->silent_ns, t));
+	u->suspect = false;
+	u->silent_ns = 0;
+	u->asked_ns = FRONT_NOT_ASKED;
+}
+
+static void
+on_watch(void *arg)
+{
+	struct front_up *u = arg;
+	const struct front_pool_opt *o = &u->pool->o;
+	uint64_t now = clock_ns(), tick = o->suspect_ns / TICKS;
+	uint64_t gone = now - u->tick_ns;
+	char t[NUM_TEXT];
+
+	u->tick_ns = now;
+	/* What came while the door itself stood still is not read yet. */
+	u->silent_ns += gone < 2 * tick ? gone : tick;
+	if (u->probe != NULL && u->asked_ns == FRONT_NOT_ASKED)
+		u->asked_ns = u->silent_ns;
+	else if (u->probe == NULL && u->silent_ns >= o->suspect_ns / 2)
+		loop_timer_in(u->timer, 0);
+	if (u->asked_ns == FRONT_NOT_ASKED ||
+	    u->silent_ns < o->suspect_ns ||
+	    u->silent_ns - u->asked_ns < patience_ns(u))
+		return;
+	if (!u->suspect) {
+		u->suspect = true;
+		u->pool->suspects++;
+		log_info("front end %s: silent for %s", u->name,
+		    num_dur_text(u->silent_ns, t));
+	}
+	o->suspect(o->arg, u);
+}
+
+void
+front_up_begin(struct front_up *u)
+{
+	const uint64_t ns = u->pool->o.suspect_ns;
+
+	if (u->in_flight++ > 0 || ns == 0)
+		return;
+	u->silent_ns = 0;
+	u->asked_ns = FRONT_NOT_ASKED;
+	u->tick_ns = clock_ns();
+	loop_timer_every(u->watch, ns / TICKS);
+}
+
+void
+front_up_end(struct front_up *u)
+{
+	if (--u->in_flight == 0)
+		loop_timer_stop(u->watch);
+}
+
 /* ---- probes ------------------------------ */
 
 static void
@@ -55,6 +150,7 @@ on_head(void *user, int status)
 {
 	struct front_up *u = user;
 
+	front_up_heard(u);
 	u->probe_status = status;
 }
 
@@ -77,7 +173,9 @@ on_end(void *user, const char *why)
 	char said[200];
 
 	u->probe = NULL;
+	u->asked_ns = FRONT_NOT_ASKED;
 	if (why != NULL) {
+		u->suspect = false;
 		set_state(u, FRONT_AWAY, why);
 	} else if (u->probe_status == 200) {
 		set_state(u, FRONT_WELL, "");
@@ -138,7 +236,7 @@ front_up_init(struct front_pool *p, const struct front_pool_opt *o)
 
 int
 front_up_add(struct front_pool *p, const char *name, const char *addr,
-    struct err *err)
+    bool pages, struct err *err)
 {
 	struct front_up *u = &p->up[p->n];
 	int i;
@@ -154,6 +252,8 @@ front_up_add(struct front_pool *p, const char *name, const char *addr,
 	u->pool = p;
 	u->index = p->n++;
 	u->name = mem_strdup(name);
+	u->pages = pages;
+	u->asked_ns = FRONT_NOT_ASKED;
 	return 0;
 }
 
@@ -165,6 +265,7 @@ front_up_start(struct front_pool *p)
 	for (i = 0; i < p->n; i++) {
 		p->up[i].timer = loop_timer(p->o.loop, on_timer, &p->up[i]);
 		loop_timer_in(p->up[i].timer, 0);
+		p->up[i].watch = loop_timer(p->o.loop, on_watch, &p->up[i]);
 	}
 }
 
@@ -176,6 +277,7 @@ front_up_stop(struct front_pool *p)
 	for (i = 0; i < p->n; i++) {
 		front_call_cancel(p->up[i].probe);
 		loop_timer_free(p->up[i].timer);
+		loop_timer_free(p->up[i].watch);
 		str_free(&p->up[i].probe_body);
 		mem_free(p->up[i].name);
 		mem_free(p->up[i].addr.text);
@@ -207,8 +309,8 @@ rank(const struct front_up *u, uint64_t hash)
 	return rng_at(hash, 4, h);
 }
 
-struct front_up *
-front_up_pick(struct front_pool *p, uint64_t hash, uint64_t skip)
+static struct front_up *
+pick(struct front_pool *p, uint64_t hash, uint64_t skip)
 {
 	struct front_up *best = NULL, *least = NULL, *u;
 	int i;
@@ -226,4 +328,39 @@ front_up_pick(struct front_pool *p, uint64_t hash, uint64_t skip)
 	}
 	return best == NULL || best->in_flight > least->in_flight +
 	    p->o.spread ? least : best;
+}
+
+static uint64_t
+suspects(const struct front_pool *p)
+{
+	uint64_t set = 0;
+	int i;
+
+	for (i = 0; i < p->n; i++)
+		set |= (uint64_t)p->up[i].suspect << i;
+	return set;
+}
+
+struct front_up *
+front_up_pick(struct front_pool *p, uint64_t hash, uint64_t skip)
+{
+	struct front_up *u = pick(p, hash, skip | suspects(p));
+
+	return u != NULL ? u : pick(p, hash, skip);
+}
+
+struct front_up *
+front_up_heir(struct front_pool *p, int from, uint64_t skip)
+{
+	struct front_up *u;
+	int i, k;
+
+	skip |= suspects(p);
+	for (k = 1; k < p->n && p->up[from].pages; k++) {
+		i = (from + k) % p->n;
+		u = &p->up[i];
+		if (u->pages && u->state == FRONT_WELL && (skip >> i & 1) == 0)
+			return u;
+	}
+	return NULL;
 }

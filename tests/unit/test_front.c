@@ -215,6 +215,7 @@ test_disturbed(void)
 	disturb(STREAM, FAKE_ERROR, 1, 8, "stream, error event 503");
 	disturb(WHOLE, FAKE_ERROR, 1, 8, "whole, error event 503");
 	OK(metric("moe_front_resumes_total") > 1000, "resumes are counted");
+	OK(metric("moe_front_hedges_total") > 0, "a silent one is hedged");
 	EQ_INT(metric("moe_front_failed_total"), 0, "nothing failed");
 	EQ_INT(metric("moe_front_running"), 0, "nothing is left");
 }
@@ -392,6 +393,42 @@ until(const char *name, long want)
 	return true;
 }
 
+static bool
+until_above(const char *name, long value)
+{
+	uint64_t end = clock_ns() + 20000000000u;
+
+	while (metric(name) <= value) {
+		if (clock_ns() > end)
+			return false;
+		poll(NULL, 0, 1);
+	}
+	return true;
+}
+
+/* A front end is silent, and nobody else wants its work. */
+static void
+test_silent(void)
+{
+	long refused = metric("moe_front_refused_total");
+	long suspects = metric("moe_front_suspects_total");
+	int fd;
+
+	fake.how = FAKE_HANG;
+	atomic_store(&fake.at, 900);
+	fd = begin(STREAM, NULL);
+	OK(read_to(fd, "7000}"), "a stream that falls silent");
+	atomic_store(&fake.refuse, 503);
+	OK(until_above("moe_front_suspects_total", suspects) &&
+	    until_above("moe_front_refused_total", refused),
+	    "others are asked, and refuse");
+	fake_open();
+	atomic_store(&fake.refuse, 0);
+	OK(read_to(fd, "[DONE]"), "it goes on all the same");
+	close(fd);
+	OK(well(FAKES), "and all is well");
+}
+
 static void
 test_hang_up(void)
 {
@@ -509,6 +546,7 @@ main(void)
 	test_unseeded();
 	test_errors();
 	test_away();
+	test_silent();
 	test_hang_up();
 	test_keys();
 	test_drain();
