@@ -86,6 +86,9 @@ int	at_map_use(struct at_disp *d, struct map *map, struct err *err);
 /* The routes of a call could not be answered by its server: find others a
  * little later, or at once after at_disp_news.  Frees the call. */
 void	at_disp_again(struct at_disp *d, struct at_call *c);
+/* These routes of f are answered, or given up for good. */
+void	at_flight_settle(const struct at_disp *d, struct at_flight *f,
+	    const uint32_t *route, uint32_t n);
 void	at_call_free(struct at_disp *d, struct at_call *c);
 struct at_call *at_call_new(struct at_disp *d);
 /* News of a server: stalled flights may go on. */

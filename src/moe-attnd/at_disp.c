@@ -128,13 +128,55 @@ at_flight_room(struct at_flight *f, const struct at_disp *d, int n)
 }
 
 void
+at_flight_lend(struct at_flight *f, const struct at_flight *pool,
+    const struct at_disp *d, int n)
+{
+	size_t routes;
+
+	BUG_ON(f->left != 0);
+	f->lent = true;
+	f->ans = pool->ans;
+	f->dead = pool->dead;
+	f->buf = pool->buf;
+	f->n_pool = pool->cap_row;
+	if (n <= f->cap_row)
+		return;
+	f->cap_row = n + n / 4 + 4;
+	routes = (size_t)f->cap_row * (size_t)d->k;
+	mem_free(f->homeless);
+	f->homeless = mem_calloc(routes, sizeof(*f->homeless));
+	if (d->o.xeng == NULL)
+		return;
+	mem_free(f->job_out);
+	f->job_out = mem_aligned(64, routes * d->row_bytes);
+}
+
+void
 at_flight_free(struct at_flight *f)
 {
-	mem_free(f->ans);
-	mem_free(f->dead);
-	mem_free(f->buf);
+	if (!f->lent) {
+		mem_free(f->ans);
+		mem_free(f->dead);
+		mem_free(f->buf);
+	}
+	mem_free(f->job_out);
 	mem_free(f->homeless);
 	xeng_job_free(&f->job);
+}
+
+void
+at_flight_settle(const struct at_disp *d, struct at_flight *f,
+    const uint32_t *route, uint32_t n)
+{
+	uint32_t i;
+	int row;
+
+	f->left -= (int)n;
+	for (i = 0; f->row != NULL && i < n; i++) {
+		row = (int)(route[i] / (uint32_t)d->k);
+		if (--f->row_left[row] == 0)
+			f->row_in(f, row);
+	}
 }
 
 /* ---- choosing servers ---- */
@@ -240,6 +282,7 @@ at_disp_news(struct at_disp *d)
 static void
 give_up(struct at_disp *d, struct at_flight *f)
 {
+	uint32_t n;
 	int i;
 
 	log_error("layer %d: no server has expert %d", f->layer,
@@ -248,9 +291,10 @@ give_up(struct at_disp *d, struct at_flight *f)
 		f->ans[f->homeless[i]] = NULL;
 		f->dead[f->homeless[i] / (uint32_t)d->k] = true;
 	}
-	f->left -= f->n_homeless;
 	d->stat.given_up += (uint64_t)f->n_homeless;
+	n = (uint32_t)f->n_homeless;
 	f->n_homeless = 0;
+	at_flight_settle(d, f, f->homeless, n);
 }
 
 static int
@@ -292,19 +336,22 @@ static void
 local_done(struct xeng_job *job, enum slot_status status)
 {
 	struct at_flight *f = job->user;
-	uint32_t i;
+	const struct at_disp *d = f->d;
+	uint32_t i, route;
+	char *out;
 
 	for (i = 0; i < job->n_route; i++) {
 		/* The routes of dead rows were left out. */
-		uint32_t route = f->homeless[i];
-
-		f->ans[route] = status == SLOT_OK ?
-		    (const char *)job->out + (size_t)i * job->out_stride : NULL;
+		route = f->homeless[i];
+		out = (char *)job->out + (size_t)i * job->out_stride;
+		if (f->lent)
+			out = memcpy(f->buf + (size_t)route * d->row_bytes,
+			    out, d->row_bytes);
+		f->ans[route] = status == SLOT_OK ? out : NULL;
+		if (status != SLOT_OK)
+			f->dead[route / (uint32_t)d->k] = true;
 	}
-	if (status != SLOT_OK)
-		for (i = 0; i < (uint32_t)f->n_row; i++)
-			f->dead[i] = true;
-	f->left = 0;
+	at_flight_settle(d, f, f->homeless, job->n_route);
 }
 
 static void
@@ -321,11 +368,11 @@ send_local(struct at_disp *d, struct at_flight *f, uint32_t n)
 		    (uint16_t)f->id[route], f->w[route] };
 	}
 	j->layer = f->layer;
-	j->n_row = (uint32_t)f->n_row;
+	j->n_row = (uint32_t)(f->lent ? f->n_pool : f->n_row);
 	j->n_route = n;
 	j->in = f->xn;
 	j->in_stride = d->row_bytes;
-	j->out = f->buf;
+	j->out = f->lent ? f->job_out : f->buf;
 	j->out_stride = d->row_bytes;
 	j->weight_in = d->o.cfg->rule == KERN_ROUTE_SIGMOID_INPUT;
 	j->client = d->client;
@@ -340,14 +387,21 @@ send_local(struct at_disp *d, struct at_flight *f, uint32_t n)
 void
 at_disp_send(struct at_disp *d, struct at_flight *f)
 {
-	uint32_t n = 0, i, total = (uint32_t)(f->n_row * d->k);
+	uint32_t n = 0, k = (uint32_t)d->k, row, j;
+	int i;
 
 	f->req_id = d->next_req++;
 	f->homeless_ns = 0;
-	for (i = 0; i < total; i++) {
-		f->ans[i] = NULL;
-		if (!f->dead[i / (uint32_t)d->k])
-			f->homeless[n++] = i;
+	f->d = d;
+	for (i = 0; i < f->n_row; i++) {
+		row = (uint32_t)(f->row != NULL ? f->row[i] : i);
+		for (j = 0; j < k; j++) {
+			f->ans[row * k + j] = NULL;
+			if (!f->dead[row])
+				f->homeless[n++] = row * k + j;
+		}
+		if (f->row != NULL)
+			f->row_left[row] = d->k;
 	}
 	f->left = (int)n;
 	f->n_homeless = 0;

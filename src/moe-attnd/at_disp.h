@@ -58,9 +58,24 @@ struct at_flight {
 	bool *dead;		/* a row that lost a route; never cleared here */
 	int left;		/* routes that are out; 0: complete */
 
+	/*
+	 * Rows of a pool (at_flight_lend): all arrays are the pool's, so that
+	 * several flights share them, and row[0..n_row) are the rows that this
+	 * flight sends.  Each is reported as soon as none of its routes is
+	 * out, from within at_disp_poll.
+	 */
+	const int32_t *row;	/* NULL: 0 .. n_row - 1, nothing is reported */
+	int *row_left;		/* [pool] routes of a row that are out */
+	void (*row_in)(struct at_flight *f, int row);
+	void *user;
+
 	/* internal */
 	int cap_row;
+	const struct at_disp *d;
+	int n_pool;		/* rows of the pool */
+	bool lent;		/* ans, dead and buf are another flight's */
 	char *buf;		/* [n_row * top_k][hidden] act */
+	char *job_out;		/* lent and local: where the job writes */
 	uint32_t *homeless;	/* routes that no server has now */
 	int n_homeless;
 	uint64_t homeless_ns;	/* since when */
@@ -71,6 +86,10 @@ struct at_flight {
 
 /* Room for n rows (before id, w, dead are used). */
 void	at_flight_room(struct at_flight *f, const struct at_disp *d, int n);
+/* f is to send up to n of the rows of pool, which at_flight_room has made and
+ * which outlives it.  Again: for another n. */
+void	at_flight_lend(struct at_flight *f, const struct at_flight *pool,
+	    const struct at_disp *d, int n);
 void	at_flight_free(struct at_flight *f);
 
 /* Send the routes of all rows that are not dead. */

@@ -334,7 +334,7 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 		memcpy(to, rows + (size_t)i * d->row_bytes, d->row_bytes);
 		f->ans[c->route[i]] = to;
 	}
-	f->left -= (int)c->n;
+	at_flight_settle(d, f, c->route, c->n);
 	measure(s, c);
 	at_call_free(d, c);
 }

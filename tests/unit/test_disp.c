@@ -501,6 +501,99 @@ test_deadline(void)
 	close_disp(d);
 }
 
+/* Flights over rows of one pool, each row free to go as soon as it is in. */
+#define POOL		48
+#define POOL_ROWS	8	/* of a flight */
+
+static struct {
+	struct at_flight all, f[3];
+	float xn[POOL * H], w[POOL * K];
+	int32_t id[POOL * K], row[3][POOL_ROWS];
+	int left[POOL], n_in, wrong;
+	bool out[POOL];
+} pool;
+
+static void
+on_row_in(struct at_flight *f, int row)
+{
+	const float *a;
+	int i, j;
+
+	pool.n_in++;
+	pool.wrong += !pool.out[row] || f->dead[row];
+	pool.out[row] = false;
+	for (i = row * K; i < row * K + K; i++) {
+		a = f->ans[i];
+		for (j = 0; j < H; j++)
+			pool.wrong += a == NULL || a[j] !=
+			    expert_value(pool.xn + row * H, pool.id[i], j);
+	}
+}
+
+/* Send some rows that are not out; how many. */
+static int
+send_rows(struct at_disp *d, int number, struct rng *r)
+{
+	struct at_flight *f = &pool.f[number];
+	int i, j, n = 0;
+
+	at_flight_lend(f, &pool.all, d, POOL_ROWS);
+	for (i = (int)rng_below(r, POOL); i < POOL && n < POOL_ROWS; i++) {
+		if (pool.out[i])
+			continue;
+		pool.out[i] = true;
+		pool.row[number][n++] = i;
+		for (j = 0; j < H; j++)
+			pool.xn[i * H + j] = (float)rng_below(r, 1000);
+		pool.id[i * K] = (int32_t)rng_below(r, EXPERTS);
+		pool.id[i * K + 1] = (pool.id[i * K] + 1) % EXPERTS;
+	}
+	f->layer = (int)rng_below(r, LAYERS);
+	f->n_row = n;
+	f->row = pool.row[number];
+	f->row_left = pool.left;
+	f->row_in = on_row_in;
+	f->xn = pool.xn;
+	f->id = pool.id;
+	f->w = pool.w;
+	at_disp_send(d, f);
+	return n;
+}
+
+static void
+test_pool(void)
+{
+	struct at_disp *d = open_disp(1000000000000);
+	struct rng r = { 11, 0 };
+	int sent = 0, steps, i, left = 1;
+
+	at_flight_room(&pool.all, d, POOL);
+	for (steps = 0; steps < 20000; steps++) {
+		for (i = 0; i < 3; i++)
+			if (pool.f[i].left == 0)
+				sent += send_rows(d, i, &r);
+		mishap(&r);
+		tick(d, 1000000);
+	}
+	for (i = 0; i < SERVERS; i++)
+		event(i, LINK_DOWN);
+	for (i = 0; i < SERVERS; i++)
+		event(i, LINK_UP);
+	for (steps = 0; steps < 1000 && left > 0; steps++) {
+		tick(d, 30000000);
+		answer_all();
+		left = pool.f[0].left + pool.f[1].left + pool.f[2].left;
+	}
+	EQ_INT(left, 0, "pool: all routes are in");
+	OK(sent > 5000, "pool: through mishaps (%d rows)", sent);
+	EQ_INT(pool.n_in, sent, "pool: every row was reported once");
+	EQ_INT(pool.wrong, 0, "pool: when its answers were there, right");
+	for (i = 0; i < 3; i++)
+		at_flight_free(&pool.f[i]);
+	at_flight_free(&pool.all);
+	close_disp(d);
+}
+
 static void
 test_nobody(void)
 {
@@ -594,6 +687,7 @@ main(void)
 	test_plain();
 	test_mishaps();
 	test_deadline();
+	test_pool();
 	test_nobody();
 	return tap_done();
 }
