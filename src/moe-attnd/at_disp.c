@@ -486,10 +486,13 @@ at_disp_covered(struct at_disp *d, char why[200])
 void
 at_disp_stat(const struct at_disp *d, struct at_disp_stat *out)
 {
+	const struct at_flight *f;
 	int i;
 
 	*out = d->stat;
-	out->up = out->down = 0;
+	out->up = out->down = out->stalled = 0;
+	for (f = d->stalled; f != NULL; f = f->next)
+		out->stalled++;
 	for (i = 0; i < d->n_server; i++)
 		*(d->server[i]->up ? &out->up : &out->down) += 1;
 }

@@ -105,6 +105,7 @@ bool	at_disp_covered(struct at_disp *d, char why[200]);
 
 struct at_disp_stat {
 	uint64_t up, down;	/* servers now */
+	uint64_t stalled;	/* flights now with rows that no server takes */
 	uint64_t calls, replays, deadline_missed, given_up;
 };
 void	at_disp_stat(const struct at_disp *d, struct at_disp_stat *out);

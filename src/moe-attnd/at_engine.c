@@ -55,8 +55,8 @@ open_parts(struct at_engine *e, struct err *err)
 	const struct model_cfg *c = model_cfg(o->m);
 	const struct at_kv_opt kv = { c->n_layer, c->n_kv_head, c->dk, c->dv,
 	    kern_act(o->kn), o->kv_bytes, o->prefix_cache };
-	const struct at_sched_opt so = { o->n_group, o->max_seq, o->step_rows,
-	    o->chunk_tok };
+	const struct at_sched_opt so = { o->n_group > 0 ? o->n_group : 1,
+	    o->max_seq, o->step_rows, o->chunk_tok, o->prompt_rows };
 	const struct at_disp_opt d = { c, kern_act(o->kn), o->port, o->map,
 	    o->xeng, o->deadline_ns, o->stall_ns };
 
@@ -71,6 +71,8 @@ open_parts(struct at_engine *e, struct err *err)
 	e->core.sched = &e->sched;
 	e->core.kn = o->kn;
 	e->core.cfg = c;
+	if (o->n_group == 0)
+		at_free_open(&e->free, &e->core, &o->attn, o->step_rows);
 	e->logits = mem_calloc((size_t)AT_LOGIT_ROWS * (size_t)c->vocab,
 	    sizeof(float));
 	return 0;
@@ -131,12 +133,14 @@ at_engine_close(struct at_engine *e)
 	}
 	at_page_close(e->pages);
 	at_disp_close(e->core.disp);
+	at_free_close(&e->free);
 	for (i = 0; i < AT_MAX_GROUP; i++)
 		at_group_free(&e->group[i]);
 	at_kv_close(e->core.kv);
 	at_model_free(e->core.am);
 	at_sample_mem_free(&e->sample_mem);
 	mem_free(e->logits);
+	mem_free(e->rest);
 	VEC_FREE(&e->in);
 	VEC_FREE(&e->cancel);
 	VEC_FREE(&e->out);

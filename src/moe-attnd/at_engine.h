@@ -104,6 +104,20 @@ struct at_info {
 };
 const struct at_info *at_engine_info(const struct at_engine *e);
 
+/* What the engine was waiting for while it had nothing to do. */
+enum at_stall {
+	AT_STALL_IDLE,		/* for requests */
+	AT_STALL_ADMISSION,	/* requests wait, none may run */
+	AT_STALL_EXPERTS,	/* for answers */
+	AT_STALL_SERVERS,	/* for a server that has an expert */
+	AT_STALL_HOLD,		/* --attn-policy keeps rows back */
+	AT_STALLS
+};
+
+#define AT_PASS_BUCKETS	16	/* passes of at most 1, 2, 4, ... rows; the last
+				 * one: of any number */
+#define AT_DEPTHS	128
+
 /* Counters for /metrics; a consistent copy.  Any thread. */
 struct at_metrics {
 	uint64_t n_waiting, n_running;
@@ -116,6 +130,17 @@ struct at_metrics {
 	uint64_t steps, rows;		/* engine steps, token rows through them */
 	uint64_t server_up, server_down, replays, deadline_missed;
 	uint64_t busy_ns, wait_expert_ns, sample_ns;
+	uint64_t stall_ns[AT_STALLS];
+	uint64_t passes, pass_rows, pass_bucket[AT_PASS_BUCKETS];
+	uint64_t urgent;		/* --groups free: passes run out of turn */
+	/* --groups free: rows that wait for attention, and the layer that it
+	 * begins with; the model's number of layers: for the logits.  What is
+	 * beyond the last entry is counted there. */
+	int n_depth;
+	struct {
+		int layer;
+		uint32_t rows;
+	} depth[AT_DEPTHS];
 };
 void	at_metrics(struct at_engine *e, struct at_metrics *out);
 

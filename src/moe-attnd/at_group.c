@@ -1,11 +1,23 @@
 /* at_group - see at_group.h. */
 #include "at_group.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
 #include "mem.h"
+
+void
+at_core_attn(struct at_core *c, int layer, struct at_rows *r)
+{
+	int b = 0;
+
+	while (b < AT_PASS_BUCKETS - 1 && r->n > 1 << b)
+		b++;
+	c->passes++;
+	c->pass_rows += (uint64_t)r->n;
+	c->pass_bucket[b]++;
+	at_model_attn(c->am, c->kv, layer, r);
+}
 
 /* Fail the sequence that row belongs to; its rows leave the routing. */
 static void
@@ -21,11 +33,7 @@ fail_row(struct at_core *c, struct at_group *g, int row, int status,
 			continue;
 		for (i = st->row0; i < st->row0 + st->m; i++)
 			g->flight.dead[i] = true;
-		if (!st->failed) {
-			st->failed = true;
-			st->fail_status = status;
-			snprintf(st->fail, sizeof(st->fail), "%s", why);
-		}
+		at_seq_fail(st, status, why);
 		return;
 	}
 	BUG("row %d is nobody's", row);
@@ -39,8 +47,7 @@ spread_death(struct at_core *c, struct at_group *g)
 
 	for (i = 0; i < g->rows.n; i++)
 		if (g->flight.dead[i])
-			fail_row(c, g, i, 503, "no server has an expert that "
-			    "this request needs");
+			fail_row(c, g, i, 503, AT_NO_SERVER);
 }
 
 /* Gate, without the rows whose logits are NaN. */
@@ -95,6 +102,21 @@ start(struct at_core *c, struct at_group *g)
 	return true;
 }
 
+static void
+finish(struct at_core *c, struct at_group *g)
+{
+	struct at_seq_state *st;
+	int n = 0;
+
+	mem_grow((void **)&g->done, &g->cap_done, (size_t)g->rows.n_seq,
+	    sizeof(struct at_seq_state *));
+	for (st = c->sched->running.first; st != NULL; st = st->next)
+		if (st->group == g->index && st->m > 0)
+			g->done[n++] = st;
+	g->active = false;
+	c->finish(c->arg, &g->rows, g->done, n);
+}
+
 bool
 at_group_advance(struct at_core *c, struct at_group *g)
 {
@@ -110,15 +132,14 @@ at_group_advance(struct at_core *c, struct at_group *g)
 		return false;
 	}
 	for (; g->layer < c->cfg->n_layer; g->layer++) {
-		at_model_attn(c->am, c->kv, g->layer, &g->rows);
+		at_core_attn(c, g->layer, &g->rows);
 		if (c->cfg->layer[g->layer].moe) {
 			dispatch(c, g);
 			return true;
 		}
 		at_model_dense(c->am, g->layer, &g->rows);
 	}
-	g->active = false;
-	c->finish(c->arg, g);
+	finish(c, g);
 	return true;
 }
 
@@ -127,5 +148,6 @@ at_group_free(struct at_group *g)
 {
 	at_rows_free(&g->rows);
 	at_flight_free(&g->flight);
+	mem_free(g->done);
 	memset(g, 0, sizeof(*g));
 }

@@ -25,6 +25,8 @@ struct at_group {
 	struct at_rows rows;
 	struct at_flight flight;
 	uint64_t away_ns;	/* since when */
+	struct at_seq_state **done;	/* whose step is over, scratch */
+	size_t cap_done;
 };
 
 /* What a group works with, shared by all groups of the engine. */
@@ -35,12 +37,18 @@ struct at_core {
 	struct at_kv *kv;
 	struct at_sched *sched;
 	struct at_disp *disp;
-	/* A step is over: sample, report, remove.  The rows' sequences are those
-	 * of the group with m > 0. */
-	void (*finish)(void *arg, struct at_group *g);
+	/* A step of these sequences is over: sample, report, remove.  Their rows
+	 * are r's [row0, row0 + m); one with m 0 only comes to its end. */
+	void (*finish)(void *arg, struct at_rows *r,
+	    struct at_seq_state *const *st, int n);
 	void *arg;
 	uint64_t steps, step_rows, wait_ns;
+	uint64_t passes, pass_rows;	/* of attention */
+	uint64_t pass_bucket[AT_PASS_BUCKETS];	/* by rows */
 };
+
+/* Attention of a layer, counted. */
+void	at_core_attn(struct at_core *c, int layer, struct at_rows *r);
 
 /* Do the group's next piece of work, if there is some; false: it is idle with
  * nothing to form, or its rows are away. */

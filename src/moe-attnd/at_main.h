@@ -23,7 +23,11 @@ struct at_main {
 	const char *device;
 	bool local, no_prefix, mixed, crc, insecure, dry_run, experiment;
 	int dtype, quiet, verbose;
-	int64_t threads, ctx_tok, groups, max_seq, max_queue, step_rows, chunk;
+	const char *groups;
+	int n_group, attn_policy;
+	struct at_queue_opt attn;
+	int64_t attn_batch, attn_lookahead, prompt_rows;
+	int64_t threads, ctx_tok, max_seq, max_queue, step_rows, chunk;
 	int64_t ready_fd, scale;
 	int64_t page_copies;
 	uint64_t page_rate;
@@ -54,8 +58,9 @@ struct at_main {
 };
 
 #define AT_MAIN_INIT {							\
-	.http_addr = "127.0.0.1:8080", .name = "front", .groups = 1,	\
-	.device = "cpu", .scale = 1,					\
+	.http_addr = "127.0.0.1:8080", .name = "front", .groups = "1", \
+	.attn = { .hold_ns = 200000u, .urgent_ns = 30000000u, .decay = 0.8 }, \
+	.attn_lookahead = 3, .prompt_rows = 16384,			\
 	.max_seq = 256, .max_queue = 1024, .step_rows = 512,		\
 	.page_copies = 1, .page_rate = 256u << 20,			\
 	.chunk = 256, .ready_fd = -1, .deadline_ns = 1000000000u,	\

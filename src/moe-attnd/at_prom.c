@@ -170,6 +170,50 @@ add_numbers(struct str *out, const struct at_prom *p,
 	}
 }
 
+static void
+add_stalls(struct str *out, const struct at_metrics *m, const char *label)
+{
+	static const char *const why[AT_STALLS] = { "idle", "admission",
+	    "experts", "servers", "hold" };
+	int i;
+
+	add_head(out, "moe_stall_seconds_total", "Time the engine had nothing "
+	    "to do, by what it waited for", "counter");
+	for (i = 0; i < AT_STALLS; i++)
+		str_addf(out, "moe_stall_seconds_total{%s,cause=\"%s\"} "
+		    "%.15g\n", label, why[i], (double)m->stall_ns[i] / 1e9);
+}
+
+static void
+add_passes(struct str *out, const struct at_metrics *m, const char *label)
+{
+	const char *name = "moe_attention_pass_rows";
+	uint64_t n = 0;
+	int i;
+
+	add_head(out, name, "Rows of a pass of attention", "histogram");
+	for (i = 0; i < AT_PASS_BUCKETS - 1; i++) {
+		n += m->pass_bucket[i];
+		str_addf(out, "%s_bucket{%s,le=\"%d\"} %llu\n", name, label,
+		    1 << i, (unsigned long long)n);
+	}
+	str_addf(out, "%s_bucket{%s,le=\"+Inf\"} %llu\n%s_sum{%s} %llu\n"
+	    "%s_count{%s} %llu\n", name, label, (unsigned long long)m->passes,
+	    name, label, (unsigned long long)m->pass_rows, name, label,
+	    (unsigned long long)m->passes);
+	if (m->n_depth == 0)
+		return;
+	add_head(out, "moe_attention_queue_rows", "Rows that wait for "
+	    "attention, by the layer it begins with", "gauge");
+	for (i = 0; i < m->n_depth; i++)
+		str_addf(out, "moe_attention_queue_rows{%s,layer=\"%d\"} %u\n",
+		    label, m->depth[i].layer, m->depth[i].rows);
+	add_head(out, "moe_attention_urgent_total", "Passes that were run "
+	    "because a row had waited for --attn-urgent", "counter");
+	str_addf(out, "moe_attention_urgent_total{%s} %llu\n", label,
+	    (unsigned long long)m->urgent);
+}
+
 void
 at_prom_text(const struct at_prom *p, const struct at_metrics *m,
     const char *model, struct str *out)
@@ -180,6 +224,8 @@ at_prom_text(const struct at_prom *p, const struct at_metrics *m,
 	add_label(&label, "model_name", model);
 	add_numbers(out, p, m, str_c(&label));
 	add_finished(out, m, str_c(&label));
+	add_stalls(out, m, str_c(&label));
+	add_passes(out, m, str_c(&label));
 	for (k = 0; k < AT_PROM_KINDS; k++)
 		add_hist(out, p, (enum at_prom_kind)k, str_c(&label));
 	str_free(&label);

@@ -36,6 +36,26 @@ set_lp(struct at_out *o, const struct at_sampled *s)
 }
 
 static void
+count_depth(struct at_engine *e)
+{
+	const struct at_free *f = &e->free;
+	struct at_metrics *m = &e->count;
+	int i, at;
+
+	m->n_depth = 0;
+	m->urgent = f->queue.n_urgent;
+	for (i = 0; i < f->queue.n_stage; i++) {
+		at = i < AT_DEPTHS ? i : AT_DEPTHS - 1;
+		if (at == m->n_depth) {
+			m->n_depth++;
+			m->depth[at].layer = f->first[i];
+			m->depth[at].rows = 0;
+		}
+		m->depth[at].rows += f->queue.stage[i].q.n;
+	}
+}
+
+static void
 publish(struct at_engine *e)
 {
 	const uint64_t one = 1;
@@ -59,6 +79,11 @@ publish(struct at_engine *e)
 	e->count.steps = e->core.steps;
 	e->count.rows = e->core.step_rows;
 	e->count.wait_expert_ns = e->core.wait_ns;
+	e->count.passes = e->core.passes;
+	e->count.pass_rows = e->core.pass_rows;
+	memcpy(e->count.pass_bucket, e->core.pass_bucket,
+	    sizeof(e->count.pass_bucket));
+	count_depth(e);
 	pthread_mutex_lock(&e->lock);
 	e->metrics = e->count;
 	for (i = 0; i < e->fresh.n; i++)
@@ -98,10 +123,17 @@ static void
 fail(struct at_engine *e, struct at_seq_state *st, int status,
     const char *why)
 {
-	st->failed = true;
-	st->fail_status = status;
-	snprintf(st->fail, sizeof(st->fail), "%s", why);
+	at_seq_fail(st, status, why);
 	end(e, st, AT_FINISH_CANCEL, 0);
+}
+
+/* It has failed or was cancelled: the last of its rows ends it. */
+static void
+end_if_idle(struct at_engine *e, struct at_seq_state *st)
+{
+	st->m = 0;
+	if (!at_seq_busy(st))
+		end(e, st, AT_FINISH_CANCEL, 0);
 }
 
 /* ---- what happens to a sequence when its step is over ---- */
@@ -183,10 +215,7 @@ prompt_lp(struct at_engine *e, struct at_seq_state *st, int pos,
 	struct at_out *o;
 
 	if (at_sample_score(&in, st->tok[pos], &got) != 0) {
-		st->failed = true;
-		st->fail_status = 500;
-		snprintf(st->fail, sizeof(st->fail),
-		    "the model's logits are NaN");
+		at_seq_fail(st, 500, "the model's logits are NaN");
 		return;
 	}
 	o = out_new(e, st, AT_PROMPT);
@@ -207,7 +236,7 @@ first_needed(const struct at_seq_state *st)
 /* Logits of st's rows, a few at a time, and what follows from them.  st may be
  * gone after it. */
 static void
-finish_seq(struct at_engine *e, struct at_group *g, struct at_seq_state *st)
+finish_seq(struct at_engine *e, struct at_rows *r, struct at_seq_state *st)
 {
 	int row[AT_LOGIT_ROWS], i = first_needed(st), n, j, pos;
 	int m = st->m, row0 = st->row0, base = st->n_computed;
@@ -221,7 +250,7 @@ finish_seq(struct at_engine *e, struct at_group *g, struct at_seq_state *st)
 		n = m - i < AT_LOGIT_ROWS ? m - i : AT_LOGIT_ROWS;
 		for (j = 0; j < n; j++)
 			row[j] = row0 + i + j;
-		at_model_logits(e->core.am, &g->rows, row, n, e->logits);
+		at_model_logits(e->core.am, r, row, n, e->logits);
 		for (j = 0; j < n; j++) {
 			pos = base + i + j + 1;
 			l = e->logits + (size_t)j * (size_t)e->info.n_vocab;
@@ -230,34 +259,42 @@ finish_seq(struct at_engine *e, struct at_group *g, struct at_seq_state *st)
 			else if (last && i + j == m - 1 && !draw(e, st, l))
 				return;
 			if (st->failed) {
-				end(e, st, AT_FINISH_CANCEL, 0);
+				end_if_idle(e, st);
 				return;
 			}
 		}
 	}
 }
 
-/* Rows of sequences that decode need their logits together: one pass over the
- * head's weights serves them all. */
-static void
-finish_decoding(struct at_engine *e, struct at_group *g)
+/* Does it decode, so that only its last row's logits are needed? */
+static bool
+decodes(const struct at_seq_state *st)
 {
-	struct at_seq_state *st = e->sched.running.first, *next, *some[AT_LOGIT_ROWS];
-	int row[AT_LOGIT_ROWS], n, i;
+	return st->m > 0 && !st->failed && !st->cancelled &&
+	    at_seq_at_end(st) && first_needed(st) == st->m - 1;
+}
 
-	while (st != NULL) {
-		for (n = 0; st != NULL && n < AT_LOGIT_ROWS; st = next) {
-			next = st->next;
-			if (st->group != g->index || st->m == 0 || st->failed ||
-			    st->cancelled || !at_seq_at_end(st) ||
-			    first_needed(st) != st->m - 1)
+/* Rows of sequences that decode need their logits together: one pass over the
+ * head's weights serves them all.  The others are left in rest; their number. */
+static int
+finish_decoding(struct at_engine *e, struct at_rows *r,
+    struct at_seq_state *const *st, int n_st, struct at_seq_state **rest)
+{
+	struct at_seq_state *some[AT_LOGIT_ROWS];
+	int row[AT_LOGIT_ROWS], n, i, at = 0, n_rest = 0;
+
+	while (at < n_st) {
+		for (n = 0; at < n_st && n < AT_LOGIT_ROWS; at++) {
+			if (!decodes(st[at])) {
+				rest[n_rest++] = st[at];
 				continue;
-			some[n] = st;
-			row[n++] = st->row0 + st->m - 1;
+			}
+			some[n] = st[at];
+			row[n++] = st[at]->row0 + st[at]->m - 1;
 		}
 		if (n == 0)
-			return;
-		at_model_logits(e->core.am, &g->rows, row, n, e->logits);
+			break;
+		at_model_logits(e->core.am, r, row, n, e->logits);
 		for (i = 0; i < n; i++) {
 			if (some[i]->n_computed < some[i]->s->n_prompt)
 				e->count.prompt_tok += (uint64_t)some[i]->m;
@@ -266,24 +303,25 @@ finish_decoding(struct at_engine *e, struct at_group *g)
 			    (size_t)i * (size_t)e->info.n_vocab);
 		}
 	}
+	return n_rest;
 }
 
 static void
-finish_step(void *arg, struct at_group *g)
+finish_step(void *arg, struct at_rows *r, struct at_seq_state *const *st,
+    int n)
 {
 	struct at_engine *e = arg;
-	struct at_seq_state *st, *next;
 	uint64_t t = clock_ns();
+	int i;
 
-	finish_decoding(e, g);
-	for (st = e->sched.running.first; st != NULL; st = next) {
-		next = st->next;
-		if (st->group != g->index || st->m == 0)
-			continue;
-		if (st->failed || st->cancelled)
-			end(e, st, AT_FINISH_CANCEL, 0);
+	mem_grow((void **)&e->rest, &e->cap_rest, (size_t)n,
+	    sizeof(struct at_seq_state *));
+	n = finish_decoding(e, r, st, n, e->rest);
+	for (i = 0; i < n; i++) {
+		if (e->rest[i]->failed || e->rest[i]->cancelled)
+			end_if_idle(e, e->rest[i]);
 		else
-			finish_seq(e, g, st);
+			finish_seq(e, r, e->rest[i]);
 	}
 	e->count.sample_ns += clock_ns() - t;
 	publish(e);
@@ -318,7 +356,7 @@ take_commands(struct at_engine *e)
 	pthread_mutex_unlock(&e->lock);
 	for (i = 0; i < cancel.n; i++) {
 		st = cancel.p[i];
-		if (st->m > 0)
+		if (at_seq_busy(st))
 			st->cancelled = true;
 		else
 			end(e, st, AT_FINISH_CANCEL, 0);
@@ -341,18 +379,12 @@ check_list(struct at_engine *e, struct at_seq_list *l, uint64_t now)
 		since = st->submit_ns > e->uncovered_ns ? st->submit_ns :
 		    e->uncovered_ns;
 		if (st->s->deadline_ns != 0 && now > st->s->deadline_ns) {
-			st->failed = true;
-			st->fail_status = 504;
-			snprintf(st->fail, sizeof(st->fail),
-			    "the request's time is over");
+			at_seq_fail(st, 504, "the request's time is over");
 		} else if (l == &e->sched.waiting && e->uncovered_ns != 0 &&
 		    now - since > e->o.stall_ns) {
-			st->failed = true;
-			st->fail_status = 503;
-			snprintf(st->fail, sizeof(st->fail), "%.*s",
-			    (int)sizeof(st->fail) - 1, e->why);
+			at_seq_fail(st, 503, e->why);
 		}
-		if (st->failed && st->m == 0)
+		if (st->failed && !at_seq_busy(st))
 			end(e, st, AT_FINISH_CANCEL, 0);
 	}
 }
@@ -385,13 +417,54 @@ busy(const struct at_engine *e)
 	return e->sched.waiting.n > 0 || e->sched.running.n > 0;
 }
 
+/* Why there is nothing to do. */
+static enum at_stall
+cause(const struct at_engine *e)
+{
+	struct at_disp_stat d;
+
+	if (!busy(e))
+		return AT_STALL_IDLE;
+	if (e->sched.running.n == 0)
+		return AT_STALL_ADMISSION;
+	if (e->free.queue.active != NULL)
+		return AT_STALL_HOLD;
+	at_disp_stat(e->core.disp, &d);
+	return d.stalled > 0 ? AT_STALL_SERVERS : AT_STALL_EXPERTS;
+}
+
+/* A front end with nothing to do sleeps until it is woken. */
+static void
+sleep_well(struct at_engine *e, uint64_t now)
+{
+	enum at_stall why = cause(e);
+	uint64_t until = busy(e) ? e->check_ns : UINT64_MAX;
+
+	if (why == AT_STALL_HOLD && e->free.next_ns < until)
+		until = e->free.next_ns;
+	at_disp_wait(e->core.disp, until);
+	e->count.stall_ns[why] += clock_ns() - now;
+}
+
+static bool
+advance(struct at_engine *e)
+{
+	bool any = false;
+	int g;
+
+	if (e->o.n_group == 0)
+		return at_free_advance(&e->free);
+	for (g = 0; g < e->o.n_group; g++)
+		any |= at_group_advance(&e->core, &e->group[g]);
+	return any;
+}
+
 void *
 at_run(void *arg)
 {
 	struct at_engine *e = arg;
 	uint64_t now, t;
 	bool any;
-	int g;
 
 	e->core.finish = finish_step;
 	e->core.arg = e;
@@ -402,16 +475,13 @@ at_run(void *arg)
 		any = at_disp_poll(e->core.disp, now);
 		if (now >= e->check_ns || (any && !busy(e)))
 			check(e, now);
-		if (e->uncovered_ns == 0)
-			at_sched_admit(&e->sched);
-		for (g = 0; g < e->o.n_group; g++)
-			any |= at_group_advance(&e->core, &e->group[g]);
+		if (e->uncovered_ns == 0 && at_sched_admit(&e->sched))
+			at_free_news(&e->free);
+		any |= advance(e);
 		t = clock_ns();
 		e->count.busy_ns += t - now;
-		/* A front end with nothing to do sleeps until it is woken. */
 		if (!any)
-			at_disp_wait(e->core.disp, busy(e) ? e->check_ns :
-			    UINT64_MAX);
+			sleep_well(e, t);
 	}
 	return NULL;
 }

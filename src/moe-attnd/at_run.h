@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "at_engine.h"
+#include "at_free.h"
 #include "at_group.h"
 #include "at_page.h"
 #include "at_sample.h"
@@ -23,7 +24,9 @@ struct at_engine_opt {
 	int ctx_tok;
 	uint64_t kv_bytes;
 	bool prefix_cache;
-	int n_group, max_seq, max_queue, step_rows, chunk_tok;
+	int n_group;		/* 0: free */
+	int max_seq, max_queue, step_rows, chunk_tok, prompt_rows;
+	struct at_queue_opt attn;	/* free: what runs next */
 	/* dispatch, see at_disp.h; at_engine_open takes over none of these */
 	struct link_port *port;
 	struct map *map;
@@ -70,7 +73,10 @@ struct at_engine {
 	struct at_core core;
 	struct at_sched sched;
 	struct at_group group[AT_MAX_GROUP];
+	struct at_free free;
 	struct at_sample_mem sample_mem;
+	struct at_seq_state **rest;	/* of a step, scratch */
+	size_t cap_rest;
 	float *logits;		/* [AT_LOGIT_ROWS][vocab] */
 	VEC(struct at_out) fresh;	/* outputs of the step, not published yet */
 	uint64_t uncovered_ns;	/* since when; 0: covered */

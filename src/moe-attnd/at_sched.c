@@ -1,6 +1,7 @@
 /* at_sched - see at_sched.h. */
 #include "at_sched.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "mem.h"
@@ -76,6 +77,28 @@ at_seq_at_end(const struct at_seq_state *st)
 	return st->n_computed + st->m == st->n_tok;
 }
 
+bool
+at_seq_busy(const struct at_seq_state *st)
+{
+	return st->m > 0 || st->n_unit > 0;
+}
+
+int
+at_seq_left(const struct at_seq_state *st)
+{
+	return st->failed || st->cancelled ? 0 : st->n_tok - st->n_sent;
+}
+
+void
+at_seq_fail(struct at_seq_state *st, int status, const char *why)
+{
+	if (st->failed)
+		return;
+	st->failed = true;
+	st->fail_status = status;
+	snprintf(st->fail, sizeof(st->fail), "%s", why);
+}
+
 /* ---- admission ---- */
 
 void
@@ -107,10 +130,11 @@ smallest_group(const struct at_sched *sc)
 	return best;
 }
 
-void
+bool
 at_sched_admit(struct at_sched *sc)
 {
 	struct at_seq_state *st;
+	bool any = false;
 	int match;
 
 	while ((st = sc->waiting.first) != NULL &&
@@ -120,12 +144,14 @@ at_sched_admit(struct at_sched *sc)
 		match = st->s->prompt_lp ? 0 : st->s->n_prompt - 1;
 		if (!at_kv_start(sc->kv, &st->kv, st->cap_tok, st->tok, match,
 		    &st->n_cached))
-			return;
-		st->n_computed = st->n_cached;
+			break;
+		st->n_computed = st->n_sent = st->n_cached;
 		st->group = smallest_group(sc);
 		at_list_del(&sc->waiting, st);
 		at_list_add(&sc->running, st);
+		any = true;
 	}
+	return any;
 }
 
 void
@@ -133,7 +159,7 @@ at_sched_remove(struct at_sched *sc, struct at_seq_state *st)
 {
 	const struct at_seq_state *i;
 
-	BUG_ON(st->m != 0);
+	BUG_ON(at_seq_busy(st));
 	for (i = sc->running.first; i != NULL && i != st; i = i->next)
 		continue;
 	if (i == NULL) {
@@ -170,6 +196,8 @@ count(struct at_sched *sc, int group, int *n_seq)
 		*n_seq += st->m;
 	}
 	left = sc->o.step_rows - rows;
+	if (left > sc->o.prompt_rows)
+		left = sc->o.prompt_rows;
 	for (st = sc->running.first; st != NULL; st = st->next) {
 		if (st->group != group || st->m != 0)
 			continue;
@@ -218,6 +246,27 @@ at_sched_form(struct at_sched *sc, int group, struct at_rows *r,
 		if (st->group == group && st->m > 0)
 			put_seq(sc, st, r);
 	return true;
+}
+
+struct at_seq_state *
+at_sched_next(struct at_sched *sc, int room, int *m)
+{
+	struct at_seq_state *st, *best = NULL;
+
+	if (room <= 0)
+		return NULL;
+	for (st = sc->running.first; st != NULL; st = st->next)
+		if (at_seq_left(st) > 0 &&
+		    (best == NULL || st->n_unit < best->n_unit))
+			best = st;
+	if (best == NULL)
+		return NULL;
+	*m = at_seq_left(best);
+	if (*m > sc->o.chunk_tok)
+		*m = sc->o.chunk_tok;
+	if (*m > room)
+		*m = room;
+	return best;
 }
 
 void

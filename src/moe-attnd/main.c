@@ -63,8 +63,25 @@ options(struct at_main *a)
 	{ 0, "page-rate", CLI_SIZE, &a->page_rate, "SIZE",
 	    "bytes of copies sent in a second at most (default 256M)", 0, 0,
 	    NULL },
-	{ 0, "groups", CLI_INT, &a->groups, "N",
-	    "groups of rows in flight: 1 or 2 (default 1)", 1, 2, NULL },
+	{ 0, "groups", CLI_STR, &a->groups, "N|free",
+	    "groups of rows in flight, 1 to 8, or free: no barrier (default 1)",
+	    0, 0, NULL },
+	{ 0, "attn-policy", CLI_ENUM, &a->attn_policy, POLICY_NAMES,
+	    "free: what attention runs next (default fifo)", 0, 0, NULL },
+	{ 0, "attn-hold", CLI_DUR, &a->attn.hold_ns, "DUR",
+	    "wait, defrag: longest wait for company (default 200us)",
+	    0, 0, NULL },
+	{ 0, "attn-batch", CLI_INT, &a->attn_batch, "N",
+	    "wait, defrag: so many rows are enough (default: all)",
+	    0, 16384, NULL },
+	{ 0, "attn-urgent", CLI_DUR, &a->attn.urgent_ns, "DUR",
+	    "mtfs, flfs, defrag: who waited so long is next (default 30ms)",
+	    0, 0, NULL },
+	{ 0, "attn-lookahead", CLI_INT, &a->attn_lookahead, "K",
+	    "defrag: layers ahead that count (default 3)", 0, 4096, NULL },
+	{ 0, "attn-decay", CLI_REAL, &a->attn.decay, "D",
+	    "defrag: weight of each layer ahead, of the one before (default 0.8)",
+	    0, 1, NULL },
 	{ 0, "max-seqs", CLI_INT, &a->max_seq, "N",
 	    "sequences that run at once (default 256)", 1, 65536, NULL },
 	{ 0, "max-queue", CLI_INT, &a->max_queue, "N",
@@ -74,6 +91,9 @@ options(struct at_main *a)
 	    "token rows of a step at most (default 512)", 1, 16384, NULL },
 	{ 0, "chunk", CLI_INT, &a->chunk, "TOK",
 	    "prompt tokens of one request in a step at most (default 256)",
+	    1, 16384, NULL },
+	{ 0, "prompt-rows", CLI_INT, &a->prompt_rows, "N",
+	    "prompt tokens of all requests in a step at most (default: no limit)",
 	    1, 16384, NULL },
 	{ 0, "deadline", CLI_DUR, &a->deadline_ns, "DUR",
 	    "patience with an expert server beyond its usual time (default 1s)",
@@ -117,8 +137,24 @@ options(struct at_main *a)
 	return mem_dup(table, sizeof(table));
 }
 
+/* --groups: 0 for free. */
 static int
-check_options(const struct at_main *a, struct err *err)
+parse_groups(struct at_main *a, struct err *err)
+{
+	if (strcmp(a->groups, "free") == 0) {
+		a->n_group = 0;
+		return 0;
+	}
+	if (strlen(a->groups) != 1 || a->groups[0] < '1' ||
+	    a->groups[0] > '0' + AT_MAX_GROUP)
+		return err_set(err, ERR_USAGE, "--groups %s: 1 to %d, or free",
+		    a->groups, AT_MAX_GROUP);
+	a->n_group = a->groups[0] - '0';
+	return 0;
+}
+
+static int
+check_options(struct at_main *a, struct err *err)
 {
 	if (a->model_dir == NULL)
 		return err_set(err, ERR_USAGE, "-m DIR is needed");
@@ -149,7 +185,7 @@ check_options(const struct at_main *a, struct err *err)
 		return err_set(err, ERR_USAGE, "--max-seqs %lld is more than "
 		    "--step-rows %lld: a step has a row for each",
 		    (long long)a->max_seq, (long long)a->step_rows);
-	return 0;
+	return parse_groups(a, err);
 }
 
 static void

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # Six families against transformers' goldens, over rows that cover every pair
 # of values of {local, 1 server, 3 servers with 2 copies} x {shm, tcp} x {one
-# case at a time, all at once} x {1, 2 threads} x {groups 1, 2} x {chunk 7, 64,
-# whole}.  f32: every token, logprobs within 5e-4.  bf16: rms of the logprobs
+# case at a time, all at once} x {1, 2 threads} x {groups 1, 2, free} x {chunk
+# 7, 64, whole} but for the pairs of chunk with free.  f32: every token, logprobs within 5e-4.  bf16: rms of the logprobs
 # at most 1.25 times that of transformers in bf16; and the same bits in every
 # row, greedy and sampled.
 
@@ -16,12 +16,13 @@ rows() {
 	cat <<'ROWS'
 local shm one 1 1 7
 local tcp all 2 2 64
-local shm all 1 2 16384
+local shm all 1 free 16384
 one shm one 2 1 64
-one tcp all 1 1 16384
+one tcp all 1 free 16384
 one shm all 2 2 7
 three tcp one 1 2 7
 three shm all 1 1 64
+three shm all 2 free 7
 three tcp one 2 2 16384
 three shm one 2 1 16384
 one tcp one 1 2 64
@@ -108,5 +109,7 @@ family_bf16() {
 	check_f32 models/tales three shm all 1 2 64
 	a=$(bits models/tales local shm one 1 1 64)
 	b=$(bits models/tales three tcp all 1 2 7)
+	[ "$a" = "$b" ]
+	b=$(bits models/tales three tcp all 1 free 7)
 	[ "$a" = "$b" ]
 }
