@@ -138,6 +138,7 @@ at_pool_gather(struct at_pool *p, const struct at_unit *u, bool fresh,
 	for (i = 0; i < u->m; i++, slot = p->next[slot]) {
 		r->tok[r->n] = u->st->tok[u->pos0 + i];
 		r->pos[r->n] = u->pos0 + i;
+		r->seed[r->n] = u->st->s->sampling.seed;
 		if (!fresh)
 			gather_row(p, slot, r, r->n);
 		r->n++;

@@ -14,6 +14,7 @@
 #include "mem.h"
 #include "rng.h"
 #include "scratch.h"
+#include "skew.h"
 #include "tap.h"
 
 #define N_SEQ	12
@@ -236,6 +237,7 @@ at_disp_stat(const struct at_disp *d, struct at_disp_stat *out)
 
 static struct model *model;
 static struct kern *kn;
+static struct skew *skew;	/* draws experts, if not NULL */
 
 struct result {
 	uint64_t hash;
@@ -258,8 +260,9 @@ mix(uint64_t h, const void *p, size_t n)
 static struct at_engine *
 open_engine(int n_group, const char *policy, int chunk, int prompt_rows)
 {
-	struct at_engine_opt o = { .kn = kn, .m = model, .ctx_tok = CTX,
-	    .kv_bytes = 32 << 20, .prefix_cache = true, .n_group = n_group,
+	struct at_engine_opt o = { .kn = kn, .m = model, .skew = skew,
+	    .ctx_tok = CTX,
+	    .kv_bytes = 32 << 20, .prefix_cache = skew == NULL, .n_group = n_group,
 	    .max_seq = 8, .max_queue = 64, .step_rows = 64,
 	    .chunk_tok = chunk, .prompt_rows = prompt_rows,
 	    .attn = { policy_find(policy), 200000, 3000000, 0, 3, 0.8 },
@@ -404,6 +407,30 @@ test_modes(void)
 	}
 }
 
+/* Experts that are drawn, by the request's seed. */
+static void
+test_skew(void)
+{
+	const struct model_cfg *c = model_cfg(model);
+	struct result one[N_SEQ], got[N_SEQ];
+	struct err err = ERR_INIT;
+	struct at_engine *e;
+
+	if (!OK(skew_open(&skew, "zipf:1", c->n_layer, c->n_expert, 0,
+	    &err) == 0, "skew"))
+		return;
+	e = open_engine(1, "fifo", 64, 64);
+	run(e, one);
+	at_engine_close(e);
+	OK(!same(one, want), "drawn experts: other answers");
+	e = open_engine(0, "defrag", 7, 64);
+	run(e, got);
+	at_engine_close(e);
+	OK(same(got, one), "the same ones with groups free");
+	skew_close(skew);
+	skew = NULL;
+}
+
 /* A dead expert fails those that need it, and nobody else. */
 static void
 test_lost(int n_group)
@@ -490,6 +517,7 @@ main(void)
 	    kern_open(&kn, &ko, why) != 0)
 		return 1;
 	test_modes();
+	test_skew();
 	test_lost(2);
 	test_lost(0);
 	test_ends(1);
