@@ -233,6 +233,28 @@ at_disp_stat(const struct at_disp *d, struct at_disp_stat *out)
 	memset(out, 0, sizeof(*out));
 }
 
+/* No copies of pages. */
+int
+at_page_open(struct at_page **out, const struct at_page_opt *o, struct err *err)
+{
+	(void)out;
+	(void)o;
+	return err_set(err, ERR_BUG, "nobody asked for it");
+}
+
+void
+at_page_close(struct at_page *pg)
+{
+	(void)pg;
+}
+
+void
+at_page_stat(const struct at_page *pg, struct at_page_stat *out)
+{
+	(void)pg;
+	memset(out, 0, sizeof(*out));
+}
+
 /* ---- running sequences ------------------------------------------------------------------- */
 
 static struct model *model;
