@@ -10,6 +10,7 @@
 
 #include "chat.h"
 #include "chat_priv.h"
+#include "json.h"
 
 #define MAX_CONFIG_BYTES	((size_t)64 << 20)
 
@@ -92,7 +93,7 @@ from_config(struct chat **out, const char *path, const struct str *text,
 	json_t *root, *all, *t;
 	int rc;
 
-	root = json_loadb(str_c(text), text->n, JSON_ALLOW_NUL, &je);
+	root = json_parse(str_c(text), text->n, JSON_ALLOW_NUL, &je);
 	if (root == NULL)
 		return err_set(e, ERR_DATA, "%s line %d: %s", path, je.line,
 		    je.text);

@@ -58,11 +58,29 @@ may_float(const struct json_src *s, const char *key, double lo, double hi,
 
 /* ---- what this build computes at all ----------------------------------- */
 
+/* The method by its name; bitsandbytes has none, but keys of its own. */
+static int
+fail_quantised(const struct json_src *s, const json_t *quant)
+{
+	const json_t *method = json_object_get(quant, "quant_method");
+	const char *key = json_object_iter_key(
+	    json_object_iter((json_t *)(uintptr_t)quant));
+
+	if (json_is_string(method))
+		return json_want_fail(s, "quantization_config.quant_method",
+		    "\"%s\" is not supported: this build reads unquantised "
+		    "weights (F32, F16, BF16)", json_string_value(method));
+	return json_want_fail(s, "quantization_config", "%s%s is not "
+	    "supported: this build reads unquantised weights (F32, F16, BF16)",
+	    key != NULL ? "a method with " : "none that is named",
+	    key != NULL ? key : "");
+}
+
 static int
 parse_family(struct model_cfg *c, const struct json_src *s)
 {
 	const char *type, *act = "silu";
-	const json_t *quant, *method;
+	const json_t *quant;
 
 	if (json_want_str(s, "model_type", &type) != 0)
 		return -1;
@@ -73,12 +91,8 @@ parse_family(struct model_cfg *c, const struct json_src *s)
 	c->model_type = c->family->model_type;
 	if (json_may_obj(s, "quantization_config", &quant) != 0)
 		return -1;
-	method = json_object_get(quant, "quant_method");
 	if (quant != NULL)
-		return json_want_fail(s, "quantization_config.quant_method",
-		    "\"%s\" is not supported: this build reads unquantised "
-		    "weights (F32, F16, BF16)", json_is_string(method) ?
-		    json_string_value(method) : "?");
+		return fail_quantised(s, quant);
 	if (json_may_str(s, "hidden_act", &act) != 0)
 		return -1;
 	if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)

@@ -21,17 +21,22 @@ code_of(int code)
 }
 
 json_t *
+json_parse(const char *text, size_t n, size_t flags, json_error_t *je)
+{
+	json_t *v = json_loadb(text, n, flags, je);
+
+	if (v == NULL && json_error_code(je) == json_error_numeric_overflow)
+		v = json_loadb(text, n, flags | JSON_DECODE_INT_AS_REAL, je);
+	return v;
+}
+
+json_t *
 json_want_text(const char *text, size_t n, const char *where, int code,
     struct err *err)
 {
 	json_error_t je;
-	json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES, &je);
+	json_t *v = json_parse(text, n, JSON_REJECT_DUPLICATES, &je);
 
-	/* Files written from Python carry integers beyond 64 bits (a
-	 * "model_max_length" of 1e30): read such a text with reals. */
-	if (v == NULL && json_error_code(&je) == json_error_numeric_overflow)
-		v = json_loadb(text, n,
-		    JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &je);
 	if (v == NULL) {
 		err_set(err, code_of(code), "%s: line %d: not valid JSON: %s",
 		    where, je.line, je.text);

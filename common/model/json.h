@@ -24,6 +24,10 @@ struct json_src {
 	struct err *err;
 };
 
+/* json_loadb with these flags; a text with integers beyond 64 bits, as files
+ * written from Python have (a "model_max_length" of 1e30), is read with reals. */
+json_t	*json_parse(const char *text, size_t n, size_t flags,
+	    json_error_t *je);
 /* Parse text of n bytes, which must be one object without duplicate keys.
  * NULL and err (code, or ERR_DATA when code is 0) otherwise, its text beginning
  * with where.  The caller calls json_decref. */

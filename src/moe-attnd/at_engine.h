@@ -46,6 +46,9 @@ struct at_seq {
 	bool prompt_lp;		/* logprobs of the prompt's tokens, too */
 	uint64_t deadline_ns;	/* 0: none */
 	void *user;		/* the HTTP side's */
+	/* By the HTTP side before at_cancel: its text has ended (a stop string),
+	 * so this is no abort in the counts. */
+	bool stopped;
 
 	struct at_seq_state *state;	/* the engine's; NULL outside */
 };

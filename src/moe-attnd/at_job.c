@@ -215,8 +215,10 @@ add_text(struct at_choice *c, const struct str *s)
 	if (c->n_tok <= c->job->q.min_tok && c->match.held.n == 0)
 		str_add(&c->text, str_c(s), s->n);
 	else if (at_text_put(&c->match, str_c(s), s->n, &c->text) &&
-	    c->seq != NULL)
+	    c->seq != NULL) {
+		c->seq->stopped = true;
 		at_cancel(c->job->api->o.engine, c->seq);
+	}
 }
 
 static void

@@ -28,13 +28,10 @@ json_t *
 at_req_json(const char *body, size_t n, struct at_bad *bad)
 {
 	json_error_t je;
-	json_t *v = json_loadb(body, n, JSON_REJECT_DUPLICATES, &je);
+	/* Whoever reads a field that holds an integer beyond 64 bits refuses
+	 * it by its name. */
+	json_t *v = json_parse(body, n, JSON_REJECT_DUPLICATES, &je);
 
-	/* With reals, whoever reads the field that holds an integer beyond 64
-	 * bits refuses it by its name. */
-	if (v == NULL && json_error_code(&je) == json_error_numeric_overflow)
-		v = json_loadb(body, n, JSON_REJECT_DUPLICATES |
-		    JSON_DECODE_INT_AS_REAL, &je);
 	if (v == NULL && json_error_code(&je) == json_error_null_character) {
 		at_bad_set(bad, 400, NULL, "line %d column %d of the body: "
 		    "texts with \\u0000 are not accepted", je.line, je.column);

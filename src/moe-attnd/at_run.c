@@ -111,6 +111,8 @@ end(struct at_engine *e, struct at_seq_state *st, enum at_finish how,
 	} else {
 		o->finish = how;
 		o->stop_id = stop_id;
+		if (how == AT_FINISH_CANCEL && st->cancelled && st->s->stopped)
+			how = AT_FINISH_STOP;
 		e->count.done_stop += how == AT_FINISH_STOP;
 		e->count.done_length += how == AT_FINISH_LENGTH;
 		e->count.done_cancel += how == AT_FINISH_CANCEL;
@@ -233,6 +235,22 @@ first_needed(const struct at_seq_state *st)
 	return at_seq_at_end(st) ? st->m - 1 : st->m;
 }
 
+/* Prompt tokens of a step that is over; with the first, those that the prefix
+ * cache had. */
+static void
+count_prompt(struct at_engine *e, const struct at_seq_state *st)
+{
+	uint64_t cached = (uint64_t)st->n_cached;
+
+	if (st->n_computed >= st->s->n_prompt)
+		return;
+	e->count.prompt_tok += (uint64_t)st->m;
+	if (st->n_computed == st->n_cached) {
+		e->count.prompt_tok += cached;
+		e->count.cached_tok += cached;
+	}
+}
+
 /* Logits of st's rows, a few at a time, and what follows from them.  st may be
  * gone after it. */
 static void
@@ -243,8 +261,7 @@ finish_seq(struct at_engine *e, struct at_rows *r, struct at_seq_state *st)
 	bool last = at_seq_at_end(st);
 	const float *l;
 
-	if (base < st->s->n_prompt)
-		e->count.prompt_tok += (uint64_t)m;
+	count_prompt(e, st);
 	at_sched_computed(&e->sched, st);
 	for (; i < m; i += n) {
 		n = m - i < AT_LOGIT_ROWS ? m - i : AT_LOGIT_ROWS;
@@ -296,8 +313,7 @@ finish_decoding(struct at_engine *e, struct at_rows *r,
 			break;
 		at_model_logits(e->core.am, r, row, n, e->logits);
 		for (i = 0; i < n; i++) {
-			if (some[i]->n_computed < some[i]->s->n_prompt)
-				e->count.prompt_tok += (uint64_t)some[i]->m;
+			count_prompt(e, some[i]);
 			at_sched_computed(&e->sched, some[i]);
 			draw(e, some[i], e->logits +
 			    (size_t)i * (size_t)e->info.n_vocab);

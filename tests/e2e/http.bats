@@ -494,6 +494,27 @@ hang_up() { # BODY: begin it, hang up when it runs, and see it cancelled
 	[ "$(metric vllm:generation_tokens_total)" = $((before + 11)) ]
 }
 
+@test "metrics: tokens of prompts, found in the prefix cache or not, and how answers ended" {
+	local ids prompt hit query stop abort
+	ids=$(jq -nc '[range(100) + 300]')
+	prompt=$(metric vllm:prompt_tokens_total) query=$(metric vllm:prefix_cache_queries_total)
+	hit=$(metric vllm:prefix_cache_hits_total)
+	for _ in 1 2 3; do
+		ok /v1/completions "{\"prompt\":$ids,\"max_tokens\":1,\"temperature\":0}" >/dev/null
+	done
+	[ "$(metric vllm:prompt_tokens_total)" = $((prompt + 300)) ]
+	[ "$(metric vllm:prefix_cache_queries_total)" = $((query + 300)) ]
+	[ "$(metric vllm:prefix_cache_hits_total)" = $((hit + 2 * 96)) ]
+	ended() {
+		curl -sf "$URL/metrics" | sed -n "s/^vllm:request_success_total.*finished_reason=\"$1\"} //p"
+	}
+	stop=$(ended stop) abort=$(ended abort)
+	ok /v1/completions "{$ONCE,\"max_tokens\":40,\"temperature\":0,\"stop\":[\"e\"]}" |
+		jq -e '.choices[0].finish_reason == "stop"'
+	[ "$(ended stop)" = $((stop + 1)) ]
+	[ "$(ended abort)" = "$abort" ]
+}
+
 @test "options that cannot be kept are refused before the port is open" {
 	fails 64 "$BIN/moe-attnd" -m $MODEL --local -p 127.0.0.1:0 --kv-memory 900T
 	grep -q -- '--kv-memory: .* more than this machine' "$RUN/err"

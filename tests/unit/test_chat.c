@@ -409,6 +409,12 @@ test_load(void)
 	    "{\"name\": \"tool_use\", \"template\": \"t\"}]}");
 	EQ_STR(loaded(dir, NULL), "d", "the default of a list");
 	EQ_STR(loaded(dir, "tool_use"), "t", "another one by name");
+	/* What transformers writes when nobody has said how long a text is. */
+	put("tokenizer_config.json", "{\"model_max_length\": "
+	    "1000000000000000019884624838656, \"chat_template\": ["
+	    "{\"name\": \"default\", \"template\": \"big\"},"
+	    "{\"name\": \"tool_use\", \"template\": \"t\"}]}");
+	EQ_STR(loaded(dir, NULL), "big", "beside an integer beyond 64 bits");
 	put("chat_template.jinja", "file\n");
 	EQ_STR(loaded(dir, NULL), "file", "the file comes first");
 	EQ_STR(loaded(dir, "tool_use"), "t", "but only as the default");
