@@ -58,9 +58,10 @@ struct at_main {
 };
 
 #define AT_MAIN_INIT {							\
-	.http_addr = "127.0.0.1:8080", .name = "front", .groups = "1", \
-	.attn = { .hold_ns = 200000u, .urgent_ns = 30000000u, .decay = 0.8 }, \
-	.attn_lookahead = 3, .prompt_rows = 16384,			\
+	.http_addr = "127.0.0.1:8080", .name = "front", .groups = "1",	\
+	.device = "cpu", .scale = 1,					\
+	.attn = { .hold_ns = 200000u, .urgent_ns = 30000000u,		\
+	    .decay = 0.8 }, .attn_lookahead = 3, .prompt_rows = 16384,	\
 	.max_seq = 256, .max_queue = 1024, .step_rows = 512,		\
 	.page_copies = 1, .page_rate = 256u << 20,			\
 	.chunk = 256, .ready_fd = -1, .deadline_ns = 1000000000u,	\
