@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # fig-lib.sh - what the fig-* scripts share; they read it with ".".
 #
 # MOE_BENCH: the program, moe-bench from PATH if unset.  FIG_OUT: where streams
