@@ -63,6 +63,20 @@ is_taken(const struct cluster *c, const char *addr)
 	return false;
 }
 
+/* "weight=W" */
+static int
+parse_weight(struct parse *p, const char *word, double *out)
+{
+	if (strncmp(word, "weight=", 7) != 0)
+		return bad(p, "expert takes a name, an address and perhaps "
+		    "weight=W, not '%s'", word);
+	if (num_f64(word + 7, out) != 0 || *out < CLUSTER_WEIGHT_MIN ||
+	    *out > CLUSTER_WEIGHT_MAX)
+		return bad(p, "weight: '%s' is not a number from 0.01 to 100",
+		    word + 7);
+	return 0;
+}
+
 static int
 add_member(struct parse *p, enum cluster_role role, char **word, int n)
 {
@@ -70,9 +84,13 @@ add_member(struct parse *p, enum cluster_role role, char **word, int n)
 	struct cluster *c = p->c;
 	struct err e = ERR_INIT;
 	struct addr a;
+	double weight = 1;
 	size_t i;
 
-	if (n != 3 && pages == NULL)
+	if (n == 4 && role == CLUSTER_EXPERT) {
+		if (parse_weight(p, word[3], &weight) != 0)
+			return -1;
+	} else if (n != 3 && pages == NULL)
 		return bad(p, role == CLUSTER_FRONT ? "%s takes a name, an "
 		    "address, and perhaps one for pages" :
 		    "%s takes a name and an address", word[0]);
@@ -95,7 +113,8 @@ add_member(struct parse *p, enum cluster_role role, char **word, int n)
 	    sizeof(*c->member));
 	c->member[c->n_member++] = (struct cluster_member){ role,
 	    mem_strdup(word[1]), mem_strdup(word[2]),
-	    pages != NULL ? mem_strdup(pages) : NULL, p->line };
+	    pages != NULL ? mem_strdup(pages) : NULL,
+	    weight, p->line };
 	return 0;
 }
 
@@ -241,11 +260,15 @@ cluster_write(const struct cluster *c, struct str *out)
 	if (c->model != NULL)
 		str_addf(out, "model %s\n", c->model);
 	str_addf(out, "replicas %d\n", c->replicas);
-	for (i = 0; i < c->n_member; i++)
-		str_addf(out, "%s %s %s%s%s\n",
+	for (i = 0; i < c->n_member; i++) {
+		str_addf(out, "%s %s %s%s%s",
 		    cluster_role_name(c->member[i].role), c->member[i].name,
 		    c->member[i].addr, c->member[i].pages ? " " : "",
 		    c->member[i].pages ? c->member[i].pages : "");
+		if (c->member[i].weight < 1 || c->member[i].weight > 1)
+			str_addf(out, " weight=%g", c->member[i].weight);
+		str_addc(out, '\n');
+	}
 }
 
 const struct cluster_member *

@@ -5,7 +5,7 @@
  *     model models/tales
  *     replicas 2
  *     expert e1 shm:/run/moe/e1.sock
- *     expert e2 tcp:10.0.0.2:7001
+ *     expert e2 tcp:10.0.0.2:7001 weight=2
  *     front f1 127.0.0.1:8080
  *     front f2 127.0.0.1:8081 tcp:127.0.0.1:8082
  *     route r1 tcp:127.0.0.1:7000
@@ -27,6 +27,8 @@ enum cluster_role { CLUSTER_EXPERT = 1, CLUSTER_FRONT = 2, CLUSTER_ROUTE = 3 };
 
 #define CLUSTER_MAX_MEMBER	4096
 #define CLUSTER_MAX_BYTES	(1u << 20)
+#define CLUSTER_WEIGHT_MIN	0.01
+#define CLUSTER_WEIGHT_MAX	100
 
 struct cluster_member {
 	enum cluster_role role;
@@ -34,6 +36,7 @@ struct cluster_member {
 	char *addr;		/* expert, route: a link address; front: HOST:PORT */
 	char *pages;		/* front: where it takes copies of KV pages, a
 				 * link address; NULL: nowhere */
+	double weight;		/* expert: its share, in proportion to others' */
 	int line;
 };
 

@@ -69,6 +69,28 @@ hold_count(const struct hold *h)
 	return sum;
 }
 
+void
+hold_join(struct hold *a, const struct hold *b)
+{
+	size_t i, n = set_bytes(a);
+
+	BUG_ON(a->n_layer != b->n_layer || a->n_expert != b->n_expert);
+	for (i = 0; i < n; i++)
+		a->bits[i] |= b->bits[i];
+}
+
+bool
+hold_covers(const struct hold *a, const struct hold *b)
+{
+	size_t i, n = set_bytes(a);
+
+	BUG_ON(a->n_layer != b->n_layer || a->n_expert != b->n_expert);
+	for (i = 0; i < n; i++)
+		if (b->bits[i] & ~a->bits[i])
+			return false;
+	return true;
+}
+
 static void
 put_u32(struct str *out, uint32_t v)
 {

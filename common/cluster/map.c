@@ -1,7 +1,9 @@
 /* map - see map.h. */
 #include "map.h"
 
+#include <math.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "mem.h"
@@ -79,6 +81,47 @@ map_add(struct map *m, int layer, int expert, int server, double share)
 }
 
 void
+map_drop(struct map *m, int layer, int expert, int server)
+{
+	struct cell *c = at(m, layer, expert);
+	int i;
+
+	for (i = 0; i < c->n && c->server[i] != server; i++)
+		;
+	if (i == c->n)
+		return;
+	for (c->n--; i < c->n; i++) {
+		c->server[i] = c->server[i + 1];
+		c->share[i] = c->share[i + 1];
+	}
+}
+
+void
+map_weigh(struct map *m, const double *weight)
+{
+	int *copies = mem_calloc((size_t)m->n_server, sizeof(*copies));
+	bool same = true;
+	struct cell *c;
+	int l, e, i;
+
+	for (i = 1; i < m->n_server; i++)
+		same = same && !(weight[i] < weight[0]) &&
+		    !(weight[i] > weight[0]);
+	for (l = 0; l < m->n_layer; l++) {
+		memset(copies, 0, (size_t)m->n_server * sizeof(*copies));
+		for (e = 0; e < m->n_expert; e++)
+			for (c = at(m, l, e), i = 0; i < c->n; i++)
+				copies[c->server[i]]++;
+		for (e = 0; e < m->n_expert; e++)
+			for (c = at(m, l, e), i = 0; i < c->n; i++)
+				c->share[i] = same ? 1 :
+				    (float)(weight[c->server[i]] *
+				    m->n_expert / copies[c->server[i]]);
+	}
+	mem_free(copies);
+}
+
+void
 map_set_version(struct map *m, uint32_t version)
 {
 	m->version = version;
@@ -96,6 +139,23 @@ map_check(const struct map *m, struct err *err)
 				    "expert %d of layer %d is on no server",
 				    m->version, e, l);
 	return 0;
+}
+
+struct map *
+map_copy(const struct map *m)
+{
+	struct map *out = map_new(m->version, m->n_layer, m->moe, m->n_expert);
+	const struct cell *c;
+	int l, e, i;
+
+	for (i = 0; i < m->n_server; i++)
+		map_add_server(out, m->name[i], m->addr[i]);
+	for (l = 0; l < m->n_layer; l++)
+		for (e = 0; e < m->n_expert; e++)
+			for (c = at(m, l, e), i = 0; i < c->n; i++)
+				map_add(out, l, e, c->server[i],
+				    (double)c->share[i]);
+	return out;
 }
 
 struct map *
@@ -215,6 +275,56 @@ map_holds(const struct map *m, int server, int layer, int expert)
 		if (c->server[i] == server)
 			return true;
 	return false;
+}
+
+/* Does every server of a's expert have it in b, too?  to: server numbers of b,
+ * by those of a; -1: not there. */
+static bool
+cell_in(const struct map *a, const struct map *b, int l, int e, const int *to)
+{
+	const struct cell *c = at(a, l, e), *d = at(b, l, e);
+	int i, k;
+
+	for (i = 0; i < c->n; i++) {
+		for (k = 0; k < d->n; k++)
+			if (d->server[k] == to[c->server[i]])
+				break;
+		if (k == d->n || fabsf(d->share[k] - c->share[i]) >
+		    1e-3f * c->share[i])
+			return false;
+	}
+	return true;
+}
+
+/* Server numbers of b, by those of a; another address is another server. */
+static int *
+numbers(const struct map *a, const struct map *b)
+{
+	int *to = mem_calloc((size_t)a->n_server, sizeof(*to)), i;
+
+	for (i = 0; i < a->n_server; i++) {
+		to[i] = map_server_find(b, a->name[i]);
+		if (to[i] >= 0 && strcmp(a->addr[i], b->addr[to[i]]) != 0)
+			to[i] = -1;
+	}
+	return to;
+}
+
+bool
+map_same(const struct map *a, const struct map *b)
+{
+	bool same = true;
+	int l, e, *to;
+
+	if (a->n_layer != b->n_layer || a->n_expert != b->n_expert)
+		return false;
+	to = numbers(a, b);
+	for (l = 0; l < a->n_layer && same; l++)
+		for (e = 0; e < a->n_expert && same; e++)
+			same = at(a, l, e)->n == at(b, l, e)->n &&
+			    cell_in(a, b, l, e, to);
+	mem_free(to);
+	return same;
 }
 
 int
@@ -368,4 +478,35 @@ map_read(struct map **out, FILE *fp, const char *path, struct err *err)
 	}
 	*out = m;
 	return 0;
+}
+
+void
+map_text(const struct map *m, struct str *out)
+{
+	char *p = NULL;
+	size_t n = 0;
+	FILE *fp = open_memstream(&p, &n);
+
+	BUG_ON(fp == NULL);
+	if (map_write(m, fp, false, NULL) != 0)
+		BUG("a map into memory");
+	fclose(fp);
+	str_clear(out);
+	str_add(out, p, n);
+	free(p);
+}
+
+int
+map_read_text(struct map **out, const void *text, size_t n, const char *path,
+    struct err *err)
+{
+	FILE *fp;
+	int rc;
+
+	/* Reading only: it is not written to. */
+	if (n == 0 || (fp = fmemopen((void *)(uintptr_t)text, n, "r")) == NULL)
+		return err_set(err, ERR_DATA, "%s: an empty map", path);
+	rc = map_read(out, fp, path, err);
+	fclose(fp);
+	return rc;
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "err.h"
+#include "str.h"
 
 #define MAP_MAX_SERVER	4096
 
@@ -29,7 +30,15 @@ int	map_add_server(struct map *m, const char *name, const char *addr);
  * server counts once.  Indices out of range abort. */
 void	map_add(struct map *m, int layer, int expert, int server,
 	    double share);
+/* One server of an expert less, if it is there. */
+void	map_drop(struct map *m, int layer, int expert, int server);
+/* Shares such that the loads of servers are as weight[server] (above 0): in
+ * each layer a copy weighs weight / copies of the server; all 1 when all
+ * weights are the same. */
+void	map_weigh(struct map *m, const double *weight);
 void	map_set_version(struct map *m, uint32_t version);
+/* A copy that may be built on. */
+struct map *map_copy(const struct map *m);
 /* Every expert of a layer that has experts is on some server?  -1: ERR_DATA. */
 int	map_check(const struct map *m, struct err *err);
 
@@ -51,6 +60,9 @@ int	map_replicas(const struct map *m, int layer, int expert,
 	    const uint16_t **server_p);
 double	map_share(const struct map *m, int layer, int expert, int i);
 bool	map_holds(const struct map *m, int server, int layer, int expert);
+/* The same experts on the same servers at the same addresses with the same
+ * shares (to 0.1 %), whatever the versions and the numbers of servers. */
+bool	map_same(const struct map *a, const struct map *b);
 /* Experts (copies) on a server, over all layers; of one layer. */
 int	map_count(const struct map *m, int server);
 int	map_layer_count(const struct map *m, int server, int layer);
@@ -58,8 +70,12 @@ int	map_layer_count(const struct map *m, int server, int layer);
 /* ---- text ---- */
 
 int	map_write(const struct map *m, FILE *fp, bool json, struct err *err);
+/* The same into memory; *out is cleared first. */
+void	map_text(const struct map *m, struct str *out);
 /* path is for messages.  Checked by map_check. */
 int	map_read(struct map **out, FILE *fp, const char *path,
 	    struct err *err);
+int	map_read_text(struct map **out, const void *text, size_t n,
+	    const char *path, struct err *err);
 
 #endif

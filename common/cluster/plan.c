@@ -4,7 +4,7 @@
  * For each expert take the R servers with the least load in this layer.  As
  * long as the loads of a layer differ by at most one, adding one to each of the
  * R least loaded keeps it so, which makes the result even without any case
- * distinction.  Ties go to the server with fewer experts in all, then to the
+ * distinction.  With weights, the load is that after taking it, over weight.  Ties go to the server with fewer experts in all, then to the
  * one that shares the fewest experts with the servers already taken.
  */
 #include "plan.h"
@@ -17,6 +17,7 @@ struct work {
 	const struct plan_opt *o;
 	int n, copies;
 	int *layer, *total;	/* [n] experts on each server */
+	double *weight;		/* [n] */
 	int *pair;		/* [n][n] experts that two servers share */
 	bool *taken;		/* [n] for the expert at hand */
 	int *got;		/* [copies] */
@@ -36,10 +37,15 @@ shared_with(const struct work *w, int s, int n_got)
 static bool
 better(const struct work *w, int a, int b, int n_got)
 {
-	if (w->layer[a] != w->layer[b])
-		return w->layer[a] < w->layer[b];
-	if (w->total[a] != w->total[b])
-		return w->total[a] < w->total[b];
+	double la = (w->layer[a] + 1) / w->weight[a];
+	double lb = (w->layer[b] + 1) / w->weight[b];
+	double ta = (w->total[a] + 1) / w->weight[a];
+	double tb = (w->total[b] + 1) / w->weight[b];
+
+	if (la < lb || la > lb)
+		return la < lb;
+	if (ta < tb || ta > tb)
+		return ta < tb;
 	return shared_with(w, a, n_got) < shared_with(w, b, n_got);
 }
 
@@ -81,8 +87,7 @@ place(struct work *w, struct map *m, int layer, int expert)
 int
 plan_even(const struct plan_opt *o, struct map **out, struct err *err)
 {
-	struct work w = { o, o->n_server, o->replicas, NULL, NULL, NULL, NULL,
-	    NULL };
+	struct work w = { .o = o, .n = o->n_server, .copies = o->replicas };
 	size_t n = (size_t)o->n_server;
 	struct map *m;
 	int i, l, e;
@@ -98,6 +103,9 @@ plan_even(const struct plan_opt *o, struct map **out, struct err *err)
 		w.copies = w.n;
 	w.layer = mem_calloc(n, sizeof(*w.layer));
 	w.total = mem_calloc(n, sizeof(*w.total));
+	w.weight = mem_calloc(n, sizeof(*w.weight));
+	for (i = 0; i < w.n; i++)
+		w.weight[i] = o->weight == NULL ? 1 : o->weight[i];
 	w.pair = mem_calloc(n * n, sizeof(*w.pair));
 	w.taken = mem_calloc(n, sizeof(*w.taken));
 	w.got = mem_calloc((size_t)w.copies, sizeof(*w.got));
@@ -109,8 +117,10 @@ plan_even(const struct plan_opt *o, struct map **out, struct err *err)
 		for (e = 0; map_layer_moe(m, l) && e < o->n_expert; e++)
 			place(&w, m, l, e);
 	}
+	map_weigh(m, w.weight);
 	mem_free(w.layer);
 	mem_free(w.total);
+	mem_free(w.weight);
 	mem_free(w.pair);
 	mem_free(w.taken);
 	mem_free(w.got);
@@ -125,14 +135,16 @@ plan_cluster(const struct cluster *c, int n_layer, const bool *moe,
 	size_t n = cluster_count(c, CLUSTER_EXPERT), i, k = 0;
 	const char **name = mem_calloc(n, sizeof(*name));
 	const char **addr = mem_calloc(n, sizeof(*addr));
+	double *weight = mem_calloc(n, sizeof(*weight));
 	const struct plan_opt o = { 1, n_layer, moe, n_expert, c->replicas,
-	    (int)n, name, addr };
+	    (int)n, name, addr, weight };
 	int rc;
 
 	for (i = 0; i < c->n_member; i++) {
 		if (c->member[i].role != CLUSTER_EXPERT)
 			continue;
 		name[k] = c->member[i].name;
+		weight[k] = c->member[i].weight;
 		addr[k++] = c->member[i].addr;
 	}
 	if (n == 0)
@@ -141,5 +153,6 @@ plan_cluster(const struct cluster *c, int n_layer, const bool *moe,
 		rc = plan_even(&o, out, err);
 	mem_free(name);
 	mem_free(addr);
+	mem_free(weight);
 	return rc;
 }

@@ -7,6 +7,9 @@
  * that the experts of a dead server have their other copies spread over the
  * rest.  A function of its arguments alone: every member of a cluster computes
  * the same plan from the same cluster file.
+ *
+ * With weights, a server's experts are in proportion to its weight, as far as it
+ * can hold an expert only once; shares make up for the rest.
  */
 #ifndef MOE_PLAN_H
 #define MOE_PLAN_H
@@ -26,6 +29,7 @@ struct plan_opt {
 	int replicas;		/* more than servers: one on each */
 	int n_server;
 	const char *const *name, *const *addr;	/* [n_server] */
+	const double *weight;	/* [n_server], above 0; NULL: all the same */
 };
 
 /* -1: ERR_USAGE (no server, no layer, no expert, no copy). */

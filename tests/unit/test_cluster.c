@@ -60,8 +60,12 @@ test_refused(void)
 		    "x:1: format version 2 is not known (1 is)" },
 		{ "moe-cluster 1\nexpert e1\n",
 		    "x:2: expert takes a name and an address" },
-		{ "moe-cluster 1\nexpert e1 a:b c\n",
-		    "x:2: expert takes a name and an address" },
+		{ "moe-cluster 1\nexpert e1 a:b c\n", "x:2: expert takes a "
+		    "name, an address and perhaps weight=W, not 'c'" },
+		{ "moe-cluster 1\nexpert e1 shm:/a weight=0\n", "x:2: weight: "
+		    "'0' is not a number from 0.01 to 100" },
+		{ "moe-cluster 1\nroute r1 shm:/a weight=1\n",
+		    "x:2: route takes a name and an address" },
 		{ "moe-cluster 1\nexpert e/1 shm:/a\n", "x:2: 'e/1' is no name "
 		    "(letters, digits, - _ . and at most 47)" },
 		{ "moe-cluster 1\nexpert e1 nowhere\n", "x:2: nowhere: not an "
@@ -105,7 +109,7 @@ plan(int layers, int experts, int servers, int replicas)
 	static char name[64][16];
 	static const char *list[64];
 	struct plan_opt o = { 1, layers, NULL, experts, replicas, servers,
-	    list, list };
+	    list, list, NULL };
 	struct err err = ERR_INIT;
 	struct map *m = NULL;
 	int i;

@@ -16,7 +16,7 @@ static struct map *
 plan(int n_layer, const bool *moe, int n_expert, int replicas, int n_server)
 {
 	struct plan_opt o = { 1, n_layer, moe, n_expert, replicas, n_server,
-	    name, name };
+	    name, name, NULL };
 	struct map *m = NULL;
 	struct err e = ERR_INIT;
 
