@@ -195,12 +195,14 @@ void	link_answer(struct link_pair *pair, int slot, struct slot_head *head);
 /* ---- control messages ------------------------------------------------------ */
 
 enum link_msg {			/* explicit numbers; 1..31 are link's own */
-	LINK_MSG_MAP = 32,	/* router -> all: a map as TSV text (moe-stream(5)) */
+	LINK_MSG_MAP = 32,	/* router -> front ends, and back when asked: a map
+				 * as TSV text (moe-stream(5)) */
 	LINK_MSG_REPORT = 33,	/* daemon -> router: state as JSON */
 	LINK_MSG_DRAIN = 34,	/* server -> clients: send no more; or order */
-	LINK_MSG_HOLD = 35,	/* expert server -> clients: what is resident */
+	LINK_MSG_HOLD = 35,	/* expert server -> clients, router: what is resident */
 	LINK_MSG_ASK = 36,	/* tool -> router -> daemon: a request as JSON */
 	LINK_MSG_REPLY = 37,	/* the way back */
+	LINK_MSG_WANT = 38,	/* router -> expert server: what is to be resident */
 	LINK_MSG_PAGES = 40,	/* front end -> front end: copies of KV pages;
 				 * never packed */
 	LINK_MSG_PAGES_ACK = 41,	/* the way back */

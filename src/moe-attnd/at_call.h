@@ -24,6 +24,7 @@ struct at_server {
 	char *name, *addr;
 	struct link_pair *pair;
 	bool up, draining;
+	bool masked;		/* dead by an operator's word, until the next map */
 	char last_why[256];	/* it went down: as logged */
 	bool knows_hold;	/* hold is what the server said */
 	struct hold hold;
@@ -43,7 +44,14 @@ struct at_disp {
 	int client;		/* local: our number in the engine */
 	struct map *map;	/* NULL: local */
 	struct at_server **server;	/* [n_server], by index in the map */
-	int n_server, turn;
+	int n_server, turn;	/* n_server: those of the map, then those that
+				 * have left it and are still needed */
+	/* of the router's map, at_map.c */
+	uint64_t map_by;	/* incarnation of the router it is from; 0: file */
+	bool map_news;		/* taken; the router does not know yet that no
+				 * older one is needed */
+	uint64_t map_ns, map_look_ns;	/* since when; next look */
+	struct link_pair *router;	/* while it is up */
 	struct at_call *spare;
 	struct at_flight *stalled;	/* flights with homeless routes */
 	uint64_t next_req;
@@ -71,6 +79,8 @@ void	at_server_flush(struct at_server *s);
 void	at_server_pump(struct at_server *s);
 /* Break the pair if a call's deadline has passed. */
 void	at_server_check(struct at_server *s, uint64_t now_ns);
+/* How long a call to it may take now. */
+uint64_t at_server_patience_ns(const struct at_server *s);
 /* Earliest deadline of its calls; UINT64_MAX. */
 uint64_t at_server_due(const struct at_server *s);
 void	at_server_event(struct at_server *s, const struct link_event *ev);
@@ -78,6 +88,9 @@ void	at_server_event(struct at_server *s, const struct link_event *ev);
 /* ---- at_map.c ---- */
 /* Something on a pair that is no expert server's: the router's. */
 void	at_map_event(struct at_disp *d, const struct link_event *ev);
+/* After a new map: leave the servers of the old one when they are not needed any
+ * more, and say so to the router.  Returns when to come again. */
+uint64_t at_map_tend(struct at_disp *d, uint64_t now_ns);
 /* Go by this map from now on: keep, dial and leave servers as it says.  -1:
  * ERR_DATA, nothing changed (another model's map). */
 int	at_map_use(struct at_disp *d, struct map *map, struct err *err);

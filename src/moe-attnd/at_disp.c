@@ -186,13 +186,19 @@ static int
 choose(struct at_disp *d, int layer, int expert)
 {
 	const uint16_t *list;
-	int n = map_replicas(d->map, layer, expert, &list), best = -1, i, s;
+	int n = map_replicas(d->map, layer, expert, &list), best = -1, i, k, s;
+	double cost, least = 0;
 
 	for (i = 0; i < n; i++) {
-		s = list[(i + d->turn) % n];
-		if (at_server_has(d->server[s], layer, expert) &&
-		    (best < 0 || d->server[s]->load < d->server[best]->load))
+		s = list[k = (i + d->turn) % n];
+		if (!at_server_has(d->server[s], layer, expert))
+			continue;
+		cost = (d->server[s]->load + EXPERT_COST) /
+		    map_share(d->map, layer, expert, k);
+		if (best < 0 || cost < least) {
 			best = s;
+			least = cost;
+		}
 	}
 	if (best >= 0)
 		return best;
@@ -440,6 +446,7 @@ at_disp_poll(struct at_disp *d, uint64_t now_ns)
 		retry(d, now_ns);
 		any = true;
 	}
+	at_map_tend(d, now_ns);
 	if (d->o.xeng != NULL)
 		any |= xeng_step(d->o.xeng, now_ns, &next);
 	return any;
@@ -453,6 +460,8 @@ at_disp_wait(struct at_disp *d, uint64_t until_ns)
 
 	if (d->stalled != NULL && d->retry_ns < until_ns)
 		until_ns = d->retry_ns;
+	if (d->map_news && d->map_look_ns < until_ns)
+		until_ns = d->map_look_ns;
 	for (i = 0; i < d->n_server; i++) {
 		due = at_server_due(d->server[i]);
 		if (due < until_ns)

@@ -15,6 +15,7 @@
 #ifndef MOE_AT_DISP_H
 #define MOE_AT_DISP_H
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,6 +37,10 @@ struct at_disp_opt {
 	struct xeng *xeng;	/* local: not NULL */
 	uint64_t deadline_ns;	/* a call's time beyond what the server usually takes */
 	uint64_t stall_ns;	/* longest wait for any server that has an expert */
+	/* The router asks how we are; pairs (the callee's) is how each server
+	 * does.  NULL: nobody answers. */
+	void (*report)(void *arg, json_t *pairs);
+	void *report_arg;
 };
 
 int	at_disp_open(struct at_disp **out, const struct at_disp_opt *o,

@@ -58,7 +58,7 @@ open_parts(struct at_engine *e, struct err *err)
 	const struct at_sched_opt so = { o->n_group > 0 ? o->n_group : 1,
 	    o->max_seq, o->step_rows, o->chunk_tok, o->prompt_rows };
 	const struct at_disp_opt d = { c, kern_act(o->kn), o->port, o->map,
-	    o->xeng, o->deadline_ns, o->stall_ns };
+	    o->xeng, o->deadline_ns, o->stall_ns, o->report, o->report_arg };
 
 	if (at_model_load(&e->core.am, o->kn, o->m, o->ctx_tok, err) != 0 ||
 	    at_kv_open(&e->core.kv, &kv, err) != 0 ||

@@ -17,7 +17,6 @@
 #include "skew.h"
 
 #define CTX_DEFAULT	32768
-#define REPORT_NS	2000000000u
 
 /* ---- reading and checking ---- */
 
@@ -251,6 +250,38 @@ find_neighbours(const struct at_main *a, struct at_page_opt *o)
 	return o->n_peer > 0;
 }
 
+/* Any thread; pairs (a reference that is taken; or NULL) is how each expert
+ * server does. */
+static void
+report(void *arg, json_t *pairs)
+{
+	struct at_main *a = arg;
+	struct at_metrics m;
+	char why[200], *text;
+	json_t *j;
+
+	if (!atomic_load(&a->serving)) {
+		json_decref(pairs);
+		return;
+	}
+	at_metrics(a->engine, &m);
+	j = json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o*}",
+	    "name", a->name, "role", "front", "pid", (int)getpid(),
+	    "address", a->api_addr,
+	    "state", atomic_load(&a->draining) ? "draining" :
+	    at_health(a->engine, why) ? "serving" : "waiting",
+	    "waiting", (json_int_t)m.n_waiting,
+	    "running", (json_int_t)m.n_running,
+	    "rows", (json_int_t)m.rows,
+	    "tokens", (json_int_t)m.gen_tok,
+	    "replays", (json_int_t)m.replays, "pairs", pairs);
+	text = json_dumps(j, JSON_COMPACT);
+	/* The router may be away: nothing depends on it. */
+	(void)link_msg(a->router, LINK_MSG_REPORT, text, strlen(text));
+	free(text);
+	json_decref(j);
+}
+
 static int
 open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 {
@@ -267,7 +298,8 @@ open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 		(uint32_t)a->attn_lookahead, a->attn.decay },
 	    .port = a->port, .map = a->map, .xeng = a->xeng,
 	    .deadline_ns = a->deadline_ns, .stall_ns = a->stall_ns,
-	    .pages = find_neighbours(a, &pages) ? &pages : NULL };
+	    .pages = find_neighbours(a, &pages) ? &pages : NULL,
+	    .report = report, .report_arg = a };
 
 	return at_engine_open(&a->engine, &o, err);
 }
@@ -295,39 +327,21 @@ at_main_open(struct at_main *a, struct err *err)
 
 /* ---- reports to the router ---- */
 
-static void
-report(void *arg)
-{
-	struct at_main *a = arg;
-	struct at_metrics m;
-	char why[200], *text;
-	json_t *j;
-
-	at_metrics(a->engine, &m);
-	j = json_pack("{s:s, s:s, s:i, s:s, s:s, s:I, s:I, s:I, s:I, s:I}",
-	    "name", a->name, "role", "front", "pid", (int)getpid(),
-	    "address", at_api_addr(a->api),
-	    "state", life_draining(a->life) ? "draining" :
-	    at_health(a->engine, why) ? "serving" : "waiting",
-	    "waiting", (json_int_t)m.n_waiting,
-	    "running", (json_int_t)m.n_running,
-	    "rows", (json_int_t)m.rows,
-	    "tokens", (json_int_t)m.gen_tok,
-	    "replays", (json_int_t)m.replays);
-	text = json_dumps(j, JSON_COMPACT);
-	/* The router may be away: nothing depends on it. */
-	(void)link_msg(a->router, LINK_MSG_REPORT, text, strlen(text));
-	free(text);
-	json_decref(j);
-}
-
 void
 at_main_report_start(struct at_main *a)
 {
 	if (a->router == NULL)
 		return;
-	a->report_timer = loop_timer(a->loop, report, a);
-	loop_timer_every(a->report_timer, REPORT_NS);
+	a->api_addr = mem_strdup(at_api_addr(a->api));
+	atomic_store(&a->serving, true);
+	report(a, NULL);
+}
+
+void
+at_main_report_drain(struct at_main *a)
+{
+	atomic_store(&a->draining, true);
+	report(a, NULL);
 }
 
 void
@@ -335,7 +349,6 @@ at_main_close(struct at_main *a)
 {
 	char text[DEVICE_SAY];
 
-	loop_timer_free(a->report_timer);
 	loop_timer_free(a->drain_timer);
 	at_api_stop(a->api);
 	life_end(a->life);
@@ -349,6 +362,7 @@ at_main_close(struct at_main *a)
 		link_undial(a->router);
 	if (a->port != NULL)
 		link_port_close(a->port);
+	mem_free(a->api_addr);
 	map_unref(a->map);
 	cluster_free(a->cluster);
 	chat_free(a->chat);

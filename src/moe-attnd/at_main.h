@@ -2,6 +2,7 @@
 #ifndef MOE_AT_MAIN_H
 #define MOE_AT_MAIN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -52,9 +53,12 @@ struct at_main {
 	struct at_engine *engine;
 	struct loop *loop;
 	struct life *life;
-	struct loop_timer *drain_timer, *report_timer;
+	struct loop_timer *drain_timer;
 	struct at_api *api;
 	bool cut;		/* the drain was cut short */
+	char *api_addr;		/* once it serves */
+	atomic_bool serving;	/* reports can be made */
+	atomic_bool draining;
 };
 
 #define AT_MAIN_INIT {							\
@@ -70,8 +74,10 @@ struct at_main {
 /* Read and check everything, load the weights, start the engine; opens no
  * HTTP port.  With dry_run: stops after the checks that read headers only. */
 int	at_main_open(struct at_main *a, struct err *err);
-/* Tell the router, if the cluster has one, how we are, once a second. */
+/* From now on the router, if the cluster has one, hears how we are when it asks,
+ * and when we begin to drain. */
 void	at_main_report_start(struct at_main *a);
+void	at_main_report_drain(struct at_main *a);
 void	at_main_close(struct at_main *a);
 
 #endif

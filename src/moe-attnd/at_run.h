@@ -34,6 +34,8 @@ struct at_engine_opt {
 	uint64_t deadline_ns, stall_ns;
 	/* copies of KV pages; NULL: none.  kv and shape are filled in */
 	const struct at_page_opt *pages;
+	void (*report)(void *arg, json_t *pairs);
+	void *report_arg;
 };
 
 /* Loads the front end's weights and starts the engine thread. */

@@ -62,7 +62,7 @@ at_server_close(struct at_server *s)
 bool
 at_server_has(const struct at_server *s, int layer, int expert)
 {
-	if (!s->up || s->draining)
+	if (!s->up || s->draining || s->masked)
 		return false;
 	if (s->knows_hold)
 		return hold_has(&s->hold, (uint32_t)layer, (uint32_t)expert);
@@ -148,8 +148,8 @@ usual_ns(const struct at_server *s)
 
 /* Twice as long after each miss in a row: a server that has become slower than
  * it was is not cut off for ever. */
-static uint64_t
-allowance_ns(const struct at_server *s)
+uint64_t
+at_server_patience_ns(const struct at_server *s)
 {
 	uint64_t ns = s->d->o.deadline_ns + (uint64_t)(4 * usual_ns(s));
 
@@ -178,7 +178,7 @@ send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
 	h.bytes = slot_body_bytes(h.n_route, h.n_row, h.row_bytes);
 	h.map_version = map_version(d->map);
 	c->sent_ns = clock_ns();
-	c->deadline_ns = c->sent_ns + allowance_ns(s);
+	c->deadline_ns = c->sent_ns + at_server_patience_ns(s);
 	h.budget_us = (uint32_t)fmin(4e9,
 	    (double)(c->deadline_ns - c->sent_ns) / 1e3);
 	c->next = s->out;
@@ -229,7 +229,7 @@ at_server_due(const struct at_server *s)
 
 	/* A first call was sent with patience; others have answered since. */
 	if (s->out != NULL && s->rtt_ns <= 0)
-		most = allowance_ns(s);
+		most = at_server_patience_ns(s);
 	for (c = s->out; c != NULL; c = c->next) {
 		at = c->deadline_ns;
 		if (most != UINT64_MAX && c->sent_ns + most < at)

@@ -203,6 +203,7 @@ on_drain(void *arg)
 
 	log_info("draining: %d requests are left", at_api_running(a->api));
 	at_engine_drain(a->engine);
+	at_main_report_drain(a);
 	at_api_drain(a->api, on_api_drained, a);
 	loop_timer_in(a->drain_timer, a->drain_ns);
 }

@@ -26,9 +26,10 @@ on_event(struct ex *ex, const struct link_event *ev, uint64_t now_ns)
 
 	switch (ev->what) {
 	case LINK_UP:
-		if (router)
+		if (router) {
+			ex_hold_greet(ex, ev->pair);
 			ex_report_soon(ex);
-		else
+		} else
 			ex_client_up(ex, ev->pair);
 		break;
 	case LINK_DOWN:
@@ -38,7 +39,9 @@ on_event(struct ex *ex, const struct link_event *ev, uint64_t now_ns)
 		else
 			log_info("%s: down: %s", link_addr(ev->pair),
 			    ev->reason);
-		if (!router)
+		if (router)
+			ex_place_alone(ex);
+		else
 			ex_client_down(ex, ev->pair);
 		break;
 	case LINK_REQ:
@@ -115,7 +118,6 @@ ex_engine_run(void *arg)
 	unsigned order;
 	bool did;
 
-	resid_load_all(ex->resid);
 	for (;;) {
 		now = clock_ns();
 		while (link_next(ex->port, &ev))
@@ -125,7 +127,8 @@ ex_engine_run(void *arg)
 			break;
 		obey(ex, order, now);
 		/* Residency first: the step sees what has just been loaded. */
-		next = ex_hold_tend(ex, now);
+		if (ex_place_begin(ex, now, &next))
+			next = ex_hold_tend(ex, now);
 		next = sooner(next, ex_report_tend(ex, now));
 		did = xeng_step(ex->xeng, now, &step_next);
 		next = sooner(next, step_next);

@@ -45,6 +45,8 @@ broadcast(struct ex *ex)
 
 	hold_encode(&ex->hold, &s);
 	ex_client_tell(ex, LINK_MSG_HOLD, s.p, s.n);
+	if (ex->router != NULL)
+		link_msg(ex->router, LINK_MSG_HOLD, s.p, s.n);
 	str_free(&s);
 }
 
@@ -148,6 +150,7 @@ ex_hold_tend(struct ex *ex, uint64_t now_ns)
 		rebuild(ex);
 		broadcast(ex);
 		if (n.loading == 0) {
+			ex_report_soon(ex);
 			show(ex, &n, true);
 			loaded(ex, &n, now_ns);
 		}

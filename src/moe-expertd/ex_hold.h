@@ -1,5 +1,5 @@
-/* ex_hold - tells clients which experts are in memory (LINK_MSG_HOLD), people
- * how far loading is, and main() when it has ended.  Engine thread only. */
+/* ex_hold - tells clients and the router which experts are in memory
+ * (LINK_MSG_HOLD), people how far loading is, and main() when it has ended.  Engine thread only. */
 #ifndef MOE_EX_HOLD_H
 #define MOE_EX_HOLD_H
 

@@ -17,8 +17,7 @@
 #include "num.h"
 #include "policy.h"
 #include "policy_auto.h"
-
-#define REPORT_EVERY_NS	2000000000ull
+#include "store.h"
 
 static const char *
 state_name(const struct ex *ex)
@@ -88,14 +87,19 @@ report_text(struct ex *ex, uint64_t now_ns)
 	char *text;
 
 	resid_count(ex->resid, &n);
-	o = json_pack("{s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, "
-	    "s:I, s:I, s:f, s:s, s:o}",
+	o = json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:I, s:I, s:I, s:I, s:I, "
+	    "s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:s, s:o}",
 	    "name", ex->opt.name, "role", "expert", "state", state_name(ex),
+	    "address", ex->bound,
 	    "pid", (json_int_t)getpid(),
 	    "up_s", (double)(now_ns - ex->start_ns) / 1e9,
 	    "resident", (json_int_t)n.here,
 	    "assigned", (json_int_t)n.assigned,
 	    "resident_bytes", (json_int_t)n.here_bytes,
+	    "memory", (json_int_t)ex->opt.memory,
+	    "expert_bytes", (json_int_t)store_expert_bytes(ex->kern, ex->model),
+	    "pinned", ex_place_pinned(ex),
+	    "map", (json_int_t)ex_place_version(ex),
 	    "clients", (json_int_t)ex_client_count(ex),
 	    "queued_rows", (json_int_t)(st->queued_rows + st->cold_rows),
 	    "rows", (json_int_t)st->rows,
@@ -120,7 +124,7 @@ ex_report_tend(struct ex *ex, uint64_t now_ns)
 		return EX_NEVER;
 	if (now_ns < ex->report_next_ns)
 		return ex->report_next_ns;
-	ex->report_next_ns = now_ns + REPORT_EVERY_NS;
+	ex->report_next_ns = EX_NEVER;
 	if ((text = report_text(ex, now_ns)) == NULL)
 		return ex->report_next_ns;
 	link_msg(ex->router, LINK_MSG_REPORT, text, strlen(text));
@@ -140,6 +144,15 @@ reply(struct ex *ex, const char *key, const char *value)
 	free(text);
 }
 
+/* {"ask": "report"} */
+static bool
+is_report(const json_t *o)
+{
+	const char *what = json_string_value(json_object_get(o, "ask"));
+
+	return what != NULL && strcmp(what, "report") == 0;
+}
+
 /* {"policy": NAME}: run by this one from now on. */
 static void
 obey(struct ex *ex, const void *data, size_t n)
@@ -150,6 +163,12 @@ obey(struct ex *ex, const void *data, size_t n)
 	const struct policy *p = NULL;
 	const char *name;
 
+	if (is_report(o)) {
+		ex_report_soon(ex);
+		ex_place_alone(ex);	/* there is no order yet */
+		json_decref(o);
+		return;
+	}
 	if (o != NULL && json_want_str(&s, "policy", &name) == 0 &&
 	    (p = policy_find(name)) == NULL)
 		err_set(&e, ERR_DATA, "the router's order: policy '%.40s' is "
@@ -169,8 +188,8 @@ obey(struct ex *ex, const void *data, size_t n)
 void
 ex_report_heard(struct ex *ex, const struct link_event *ev)
 {
-	if (ev->type == LINK_MSG_MAP)
-		ex_place_map(ex, ev->data, ev->n);
+	if (ev->type == LINK_MSG_WANT)
+		ex_place_want(ex, ev->data, ev->n);
 	if (ev->type == LINK_MSG_ASK)
 		obey(ex, ev->data, ev->n);
 	/* The same way as by hand, with the bound of -t. */

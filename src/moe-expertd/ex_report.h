@@ -1,8 +1,8 @@
 /* ex_report - what a server says of itself: to the router (LINK_MSG_REPORT), to
- * people (USR1), and what it hears from the router: LINK_MSG_MAP, and the
- * orders LINK_MSG_DRAIN and LINK_MSG_ASK, {"policy": NAME}, to which
- * LINK_MSG_REPLY repeats the policy or has {"error": TEXT}.  Engine thread
- * only. */
+ * people (USR1), and what it hears from the router: the orders LINK_MSG_WANT,
+ * LINK_MSG_DRAIN and LINK_MSG_ASK: {"ask": "report"}, or {"policy": NAME}, to
+ * which LINK_MSG_REPLY repeats the policy or has {"error": TEXT}.  Reports are
+ * sent when they are asked for, and when there is news.  Engine thread only. */
 #ifndef MOE_EX_REPORT_H
 #define MOE_EX_REPORT_H
 

@@ -22,13 +22,19 @@ main(int argc, char **argv)
 		{ "serve", "keep registry, health and map of a cluster",
 		    rt_serve_main },
 		{ "status", "print the members of a cluster", rt_status_main },
+		{ "top", "show the load of members, again and again",
+		    rt_top_main },
+		{ "move", "move experts between servers", rt_move_main },
+		{ "drain", "take a member out of service", rt_drain_main },
+		{ "dead", "declare an expert server dead", rt_dead_main },
+		{ "apply", "make a map the cluster's", rt_apply_main },
 		{ "plan", "print the even placement of experts", rt_plan_main },
+		{ "diff", "print what two maps differ in", rt_diff_main },
 		{ "front", "serve HTTP over several front ends", front_main },
 		{ "stats", "say how even a load is", rt_stats_main },
 		{ NULL, NULL, NULL },
 	};
-	static const char *const later[] = { "predict", "diff", "apply",
-	    "drain", "move", "top", NULL };
+	static const char *const later[] = { "predict", NULL };
 	int i;
 
 	for (i = 0; argc > 1 && later[i] != NULL; i++)

@@ -7,5 +7,11 @@ int	rt_serve_main(int argc, char **argv);
 int	rt_status_main(int argc, char **argv);
 int	rt_plan_main(int argc, char **argv);
 int	rt_stats_main(int argc, char **argv);
+int	rt_move_main(int argc, char **argv);
+int	rt_drain_main(int argc, char **argv);
+int	rt_dead_main(int argc, char **argv);
+int	rt_apply_main(int argc, char **argv);
+int	rt_diff_main(int argc, char **argv);
+int	rt_top_main(int argc, char **argv);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "config.h"
+#include "hold.h"
 #include "mem.h"
 #include "plan.h"
 
@@ -30,102 +31,31 @@ rt_map_plan(const struct cluster *c, const char *dir, struct map **out,
 	return rc;
 }
 
-static int
-to_text(const struct map *map, struct str *out, struct err *err)
-{
-	char *p = NULL;
-	size_t n = 0;
-	FILE *fp = open_memstream(&p, &n);
-	int rc;
-
-	BUG_ON(fp == NULL);
-	rc = map_write(map, fp, false, err);
-	fclose(fp);
-	str_clear(out);
-	str_add(out, p, n);
-	free(p);
-	return rc;
-}
-
-static void
-take(struct rt_map *m, struct map *map, struct str *text)
-{
-	map_unref(m->map);
-	str_free(&m->text);
-	m->map = map;
-	m->text = *text;
-}
-
 int
-rt_map_make(struct rt_map *m, const struct cluster *c, const char *dir,
-    bool *changed, struct err *err)
-{
-	struct str text = STR_INIT;
-	struct map *map;
-
-	*changed = false;
-	if (dir == NULL)
-		dir = c->model;
-	if (dir == NULL)
-		return 0;
-	if (rt_map_plan(c, dir, &map, err) != 0)
-		return -1;
-	if (m->map != NULL)	/* same version: texts compare */
-		map_set_version(map, map_version(m->map));
-	if (to_text(map, &text, err) != 0)
-		goto fail;
-	if (m->map != NULL && strcmp(str_c(&text), str_c(&m->text)) == 0) {
-		map_unref(map);
-		str_free(&text);
-		return 0;
-	}
-	if (m->map != NULL) {
-		map_set_version(map, map_version(m->map) + 1);
-		if (to_text(map, &text, err) != 0)
-			goto fail;
-	}
-	take(m, map, &text);
-	*changed = true;
-	return 0;
-fail:
-	map_unref(map);
-	str_free(&text);
-	return -1;
-}
-
-int
-rt_map_load(struct rt_map *m, const char *path, struct err *err)
+rt_map_load(struct map **out, const char *path, struct err *err)
 {
 	FILE *fp = fopen(path, "re");
-	struct str text = STR_INIT;
-	struct map *map;
 	int rc;
 
+	*out = NULL;
 	if (fp == NULL)
 		return errno == ENOENT ? 0 :
 		    err_sys(err, ERR_USAGE, errno, "%s", path);
-	rc = map_read(&map, fp, path, err);
+	rc = map_read(out, fp, path, err);
 	fclose(fp);
-	if (rc != 0)
-		return -1;
-	if (to_text(map, &text, err) != 0) {
-		map_unref(map);
-		return -1;
-	}
-	take(m, map, &text);
-	return 0;
+	return rc;
 }
 
 int
-rt_map_save(const struct rt_map *m, const char *path, struct err *err)
+rt_map_save(const struct map *m, const char *path, struct err *err)
 {
 	char *tmp = mem_printf("%s.new", path);
 	FILE *fp = fopen(tmp, "we");
 	bool ok = false;
 
 	if (fp != NULL) {
-		ok = fwrite(str_c(&m->text), 1, m->text.n, fp) == m->text.n &&
-		    fflush(fp) == 0 && fsync(fileno(fp)) == 0;
+		ok = map_write(m, fp, false, NULL) == 0 && fflush(fp) == 0 &&
+		    fsync(fileno(fp)) == 0;
 		ok = fclose(fp) == 0 && ok && rename(tmp, path) == 0;
 	}
 	if (!ok)
@@ -134,9 +64,62 @@ rt_map_save(const struct rt_map *m, const char *path, struct err *err)
 	return ok ? 0 : -1;
 }
 
-void
-rt_map_free(struct rt_map *m)
+/* The share stays with the copy. */
+static void
+move_one(struct map *m, struct rt_map_move *o, int l, int e)
 {
-	map_unref(m->map);
-	str_free(&m->text);
+	int from = map_server_find(m, o->from), to = map_server_find(m, o->to);
+	const uint16_t *server;
+	double share;
+	int i;
+
+	if (!map_holds(m, from, l, e))
+		return;
+	if (map_holds(m, to, l, e)) {
+		o->there++;
+		return;
+	}
+	map_replicas(m, l, e, &server);
+	for (i = 0; server[i] != from; i++)
+		;
+	share = map_share(m, l, e, i);
+	map_drop(m, l, e, from);
+	map_add(m, l, e, to, share);
+	o->moved++;
+}
+
+int
+rt_map_move(const struct map *m, struct rt_map_move *o, struct map **out,
+    struct err *err)
+{
+	struct map *copy;
+	struct hold h;
+	int l, e;
+
+	if (map_server_find(m, o->from) < 0)
+		return err_set(err, ERR_DATA, "%s is not in the map", o->from);
+	hold_init(&h, (uint32_t)map_n_layer(m), (uint32_t)map_n_expert(m));
+	if (hold_spec(&h, o->spec, err) != 0) {
+		hold_free(&h);
+		return -1;
+	}
+	copy = map_copy(m);
+	if (map_server_find(copy, o->to) < 0)
+		map_add_server(copy, o->to, o->to_addr);
+	o->moved = o->there = 0;
+	for (l = 0; l < map_n_layer(m); l++)
+		for (e = 0; e < map_n_expert(m); e++)
+			if (hold_has(&h, (uint32_t)l, (uint32_t)e))
+				move_one(copy, o, l, e);
+	hold_free(&h);
+	if (o->moved == 0) {
+		map_unref(copy);
+		return err_set(err, ERR_DATA, o->there != 0 ?
+		    "%s has all of '%s' that %s has" :
+		    "%s has none of '%s' that could go to %s",
+		    o->there != 0 ? o->to : o->from, o->spec,
+		    o->there != 0 ? o->from : o->to);
+	}
+	*out = copy;
+	return 0;
 }

@@ -1,33 +1,31 @@
-/* rt_map - the map that a router is in charge of: made from the cluster file,
- * numbered on from a snapshot, kept as text ready to be sent. */
+/* rt_map - maps of a router: made from the cluster file, kept in a snapshot,
+ * changed by an operator. */
 #ifndef MOE_RT_MAP_H
 #define MOE_RT_MAP_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "cluster.h"
 #include "err.h"
 #include "map.h"
-#include "str.h"
-
-struct rt_map {
-	struct map *map;	/* NULL: there is no model to make one for */
-	struct str text;	/* #moe:map/1 */
-};
 
 /* The even plan of a cluster for the model in dir (its config.json only). */
 int	rt_map_plan(const struct cluster *c, const char *dir, struct map **out,
 	    struct err *err);
-/* Make it anew from the cluster file.  A placement other than before gets the
- * next version and sets *changed.  dir NULL: the file's model; none: no map.
- * -1: *m as before. */
-int	rt_map_make(struct rt_map *m, const struct cluster *c, const char *dir,
-	    bool *changed, struct err *err);
-/* Take over a snapshot's map, if the file is there. */
-int	rt_map_load(struct rt_map *m, const char *path, struct err *err);
+/* A snapshot; *out is NULL when the file is not there. */
+int	rt_map_load(struct map **out, const char *path, struct err *err);
 /* Write the snapshot, by rename(2).  -1: ERR_TEMP. */
-int	rt_map_save(const struct rt_map *m, const char *path, struct err *err);
-void	rt_map_free(struct rt_map *m);
+int	rt_map_save(const struct map *m, const char *path, struct err *err);
+
+struct rt_map_move {
+	const char *spec;	/* as of --experts; those that `from` has */
+	const char *from, *to, *to_addr;
+	int64_t moved, there;	/* result: moved; left, for `to` has them */
+};
+
+/* m with the experts of the list moved.  -1: ERR_USAGE (the list), ERR_DATA
+ * (nothing to move). */
+int	rt_map_move(const struct map *m, struct rt_map_move *o,
+	    struct map **out, struct err *err);
 
 #endif

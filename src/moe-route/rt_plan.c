@@ -1,4 +1,5 @@
 /* rt_plan - `moe-route plan`: an even placement as a map. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -7,13 +8,14 @@
 #include "map.h"
 #include "mem.h"
 #include "plan.h"
+#include "plan_adapt.h"
 #include "rt.h"
 #include "rt_map.h"
 
 #define PROG	"moe-route plan"
 
 struct want {
-	const char *file, *model;
+	const char *file, *model, *from;
 	int64_t layers, experts, servers, replicas;
 	bool json;
 };
@@ -37,6 +39,9 @@ parse(struct want *w, int argc, char **argv, struct err *err)
 		{ 0, "replicas", CLI_INT, &w->replicas, "N",
 		    "copies of each expert (default: the file's, or 1)", 1, 64,
 		    NULL },
+		{ 0, "from", CLI_STR, &w->from, "MAP",
+		    "move as few copies of this map as balance needs", 0, 0,
+		    NULL },
 		{ 'j', "json", CLI_FLAG, &w->json, NULL, "NDJSON", 0, 0, NULL },
 		{ 0, NULL, CLI_FLAG, NULL, NULL, NULL, 0, 0, NULL },
 	};
@@ -51,10 +56,14 @@ parse(struct want *w, int argc, char **argv, struct err *err)
 	if (w->servers == 0 && w->file == NULL)
 		return err_set(err, ERR_USAGE, "-f CLUSTER or --servers N is "
 		    "needed");
+	if (w->from != NULL && (w->layers != 0 || w->model != NULL))
+		return err_set(err, ERR_USAGE, "--from has the model's numbers: "
+		    "no -m, no --layers");
 	if ((w->layers == 0) != (w->experts == 0))
 		return err_set(err, ERR_USAGE, "--layers and --experts go "
 		    "together");
-	if (w->servers != 0 && w->layers == 0 && w->model == NULL)
+	if (w->servers != 0 && w->layers == 0 && w->model == NULL &&
+	    w->from == NULL)
 		return err_set(err, ERR_USAGE, "--servers needs -m DIR, or "
 		    "--layers and --experts");
 	return 0;
@@ -77,6 +86,40 @@ paper_cluster(int64_t n, struct cluster **out, struct err *err)
 	return rc;
 }
 
+/* From the map that is to the cluster's servers. */
+static int
+adapt(const struct want *w, const struct cluster *c, struct map **out,
+    struct err *err)
+{
+	struct plan_server *list = mem_calloc(c->n_member, sizeof(*list));
+	struct plan_change pc = { .server = list, .replicas = c->replicas };
+	FILE *fp = fopen(w->from, "re");
+	struct plan_cost cost;
+	struct map *from = NULL;
+	int rc = fp == NULL ? err_sys(err, ERR_USAGE, errno, "%s", w->from) :
+	    map_read(&from, fp, w->from, err);
+	size_t i;
+
+	if (fp != NULL)
+		fclose(fp);
+	for (i = 0; i < c->n_member; i++)
+		if (c->member[i].role == CLUSTER_EXPERT)
+			list[pc.n_server++] = (struct plan_server){
+			    c->member[i].name, c->member[i].addr,
+			    c->member[i].weight, -1 };
+	if (rc == 0) {
+		pc.from = from;
+		pc.version = map_version(from) + 1;
+		rc = plan_adapt(&pc, out, &cost, err);
+	}
+	if (rc == 0)
+		fprintf(stderr, PROG ": %lld copies are new on their server\n",
+		    (long long)cost.loads);
+	map_unref(from);
+	mem_free(list);
+	return rc;
+}
+
 static int
 plan(const struct want *w, struct cluster *c, struct map **out,
     struct err *err)
@@ -88,6 +131,8 @@ plan(const struct want *w, struct cluster *c, struct map **out,
 	if ((size_t)c->replicas > cluster_count(c, CLUSTER_EXPERT))
 		fprintf(stderr, PROG ": %d copies on %zu servers: one on "
 		    "each\n", c->replicas, cluster_count(c, CLUSTER_EXPERT));
+	if (w->from != NULL)
+		return adapt(w, c, out, err);
 	if (w->layers != 0)
 		return plan_cluster(c, (int)w->layers, NULL, (int)w->experts,
 		    out, err);

@@ -20,21 +20,20 @@
 #include "log.h"
 #include "loop.h"
 #include "mem.h"
-#include "rng.h"
+#include "model.h"
 #include "rt.h"
-#include "rt_map.h"
-#include "rt_reg.h"
+#include "rt_core.h"
 
 #define PROG	"moe-route"
 
 enum { ORDER_STOP = 1, ORDER_RELOAD = 2 };
 
 struct serve {
-	const char *file, *name, *listen, *model, *snapshot;
+	struct rt_core_opt o;
+	const char *listen;
 	int64_t ready_fd;
 	bool quiet, dry_run;
 	int verbose;
-	struct cluster *cluster;
 	struct loop *loop;
 	struct life *life;
 	struct link_port *port;
@@ -42,28 +41,32 @@ struct serve {
 	char *own_name, *own_addr;	/* the cluster may be read anew */
 	pthread_t thread;
 	atomic_uint order;	/* main -> port thread */
-	/* the port thread's */
-	struct rt_reg reg;
-	struct rt_map map;
+	struct rt_core core;	/* the port thread's */
 };
 
 static int
 parse(struct serve *s, int argc, char **argv, struct err *err)
 {
 	const struct cli_opt opt[] = {
-		{ 'f', "cluster", CLI_STR, &s->file, "CLUSTER",
+		{ 'f', "cluster", CLI_STR, &s->o.file, "CLUSTER",
 		    "cluster file", 0, 0, "MOE_CLUSTER" },
-		{ 'i', "name", CLI_STR, &s->name, "NAME",
+		{ 'i', "name", CLI_STR, &s->o.name, "NAME",
 		    "name in the cluster (default: its first route)", 0, 0,
 		    NULL },
 		{ 'l', "listen", CLI_STR, &s->listen, "ADDR",
 		    "listen here instead of at the file's address", 0, 0,
 		    NULL },
-		{ 'm', "model", CLI_STR, &s->model, "DIR",
+		{ 'm', "model", CLI_STR, &s->o.model, "DIR",
 		    "checkpoint, for its numbers (default: the file's)", 0, 0,
 		    NULL },
-		{ 0, "snapshot", CLI_STR, &s->snapshot, "FILE",
+		{ 0, "snapshot", CLI_STR, &s->o.snapshot, "FILE",
 		    "keep the map here over restarts", 0, 0, NULL },
+		{ 0, "grace", CLI_DUR, &s->o.grace_ns, "DUR",
+		    "a server away for longer loses its experts; 0: never "
+		    "(default 10s)", 0, 0, NULL },
+		{ 0, "settle", CLI_DUR, &s->o.settle_ns, "DUR",
+		    "listen to members first, at most this long (default 3s)",
+		    0, 0, NULL },
 		{ 0, "ready-fd", CLI_INT, &s->ready_fd, "N",
 		    "write a newline to descriptor N when ready", 0, 1 << 20,
 		    NULL },
@@ -81,149 +84,31 @@ parse(struct serve *s, int argc, char **argv, struct err *err)
 
 	if (at >= 0 && at < argc)
 		return err_set(err, ERR_USAGE, "what is '%s'?", argv[at]);
-	if (at >= 0 && s->file == NULL)
+	if (at >= 0 && s->o.file == NULL)
 		return err_set(err, ERR_USAGE, "-f CLUSTER is needed");
 	return at < 0 ? -1 : 0;
 }
 
 /* ---- the port thread --------------------------------------------------------- */
 
-static void
-send_map(struct serve *s, struct link_pair *pair)
-{
-	if (s->map.map != NULL)
-		(void)link_msg(pair, LINK_MSG_MAP, str_c(&s->map.text),
-		    s->map.text.n);
-}
-
-/* To experts and front ends; tools ask. */
-static void
-send_map_to_all(struct serve *s)
-{
-	size_t i;
-
-	for (i = 0; i < s->reg.n; i++)
-		if (s->reg.m[i].who != NULL)
-			send_map(s, (struct link_pair *)(uintptr_t)
-			    s->reg.m[i].who);
-}
-
-static void
-answer(struct serve *s, const struct link_event *ev)
-{
-	json_t *ask = json_loadb(ev->data, ev->n, 0, NULL), *o;
-	const char *what = json_string_value(json_object_get(ask, "ask"));
-	char *text;
-
-	if (what != NULL && strcmp(what, "status") == 0)
-		o = json_pack("{s:I, s:o}", "map", s->map.map == NULL ? 0 :
-		    (json_int_t)map_version(s->map.map), "members",
-		    rt_reg_json(&s->reg, clock_ns()));
-	else
-		o = json_pack("{s:s}", "error", "asked for nothing known "
-		    "(status)");
-	text = json_dumps(o, JSON_COMPACT);
-	json_decref(o);
-	json_decref(ask);
-	if (text != NULL)
-		(void)link_msg(ev->pair, LINK_MSG_REPLY, text, strlen(text));
-	free(text);
-}
-
-static void
-on_msg(struct serve *s, const struct link_event *ev)
-{
-	struct rt_member *m = rt_reg_of(&s->reg, ev->pair);
-	struct err err = ERR_INIT;
-
-	if (ev->type == LINK_MSG_ASK)
-		answer(s, ev);
-	else if (ev->type == LINK_MSG_REPORT && m != NULL &&
-	    rt_reg_report(m, ev->data, ev->n, clock_ns(), &err) != 0)
-		log_warn("%s", err.text);
-}
-
-static void
-on_event(struct serve *s, const struct link_event *ev)
-{
-	struct rt_member *m;
-
-	switch (ev->what) {
-	case LINK_UP:
-		m = rt_reg_up(&s->reg, link_peer(ev->pair), ev->pair,
-		    clock_ns());
-		if (m == NULL)
-			break;
-		log_info("%s %s is up", rt_reg_role(m->role), m->name);
-		send_map(s, ev->pair);
-		break;
-	case LINK_DOWN:
-		m = rt_reg_of(&s->reg, ev->pair);
-		if (m != NULL)
-			log_info("%s %s is down: %s", rt_reg_role(m->role),
-			    m->name, ev->reason);
-		rt_reg_down(&s->reg, ev->pair);
-		break;
-	case LINK_MSG:
-		on_msg(s, ev);
-		break;
-	case LINK_REQ:
-	case LINK_ANS:
-	case LINK_NONE:
-		break;		/* pairs without rings have none */
-	}
-}
-
-/* The snapshot is for the next start: without it this one goes on. */
-static void
-save(struct serve *s)
-{
-	struct err err = ERR_INIT;
-
-	if (s->snapshot != NULL && s->map.map != NULL &&
-	    rt_map_save(&s->map, s->snapshot, &err) != 0)
-		log_warn("snapshot: %s", err.text);
-}
-
-static void
-reload(struct serve *s)
-{
-	struct cluster *c = NULL;
-	struct err err = ERR_INIT;
-	bool changed = false;
-
-	if (cluster_read(&c, s->file, &err) != 0 ||
-	    rt_map_make(&s->map, c, s->model, &changed, &err) != 0) {
-		log_error("%s; going on as before", err.text);
-		cluster_free(c);
-		return;
-	}
-	cluster_free(s->cluster);
-	s->cluster = c;
-	rt_reg_file(&s->reg, c);
-	log_info("%s: %s", s->file, changed ? "a new map" : "the same map");
-	if (!changed)
-		return;
-	save(s);
-	send_map_to_all(s);
-}
-
 static void *
 port_thread(void *arg)
 {
 	struct serve *s = arg;
 	struct link_event ev;
+	uint64_t next;
 	unsigned order;
 
 	for (;;) {
 		while (link_next(s->port, &ev))
-			on_event(s, &ev);
+			rt_core_event(&s->core, &ev);
 		order = atomic_exchange(&s->order, 0);
 		if (order & ORDER_STOP)
 			return NULL;
 		if (order & ORDER_RELOAD)
-			reload(s);
-		link_wait(s->port, UINT64_MAX);
+			rt_core_reload(&s->core);
+		next = rt_core_tend(&s->core, clock_ns());
+		link_wait(s->port, next);
 	}
 }
 
@@ -242,24 +127,39 @@ static int
 open_state(struct serve *s, struct err *err)
 {
 	const struct cluster_member *r;
-	bool changed;
 
-	if (cluster_read(&s->cluster, s->file, err) != 0)
+	if (rt_core_open(&s->core, &s->o, err) != 0)
 		return -1;
-	r = cluster_find(s->cluster, CLUSTER_ROUTE, s->name);
-	if (r == NULL && (s->listen == NULL || s->name == NULL))
+	r = cluster_find(s->core.cluster, CLUSTER_ROUTE, s->o.name);
+	if (r == NULL && (s->listen == NULL || s->o.name == NULL))
 		return err_set(err, ERR_DATA, "%s: no line 'route %s ADDR' "
-		    "(or give -l ADDR -i NAME)", s->file,
-		    s->name != NULL ? s->name : "NAME");
-	s->own_name = mem_strdup(s->name != NULL ? s->name : r->name);
+		    "(or give -l ADDR -i NAME)", s->o.file,
+		    s->o.name != NULL ? s->o.name : "NAME");
+	s->own_name = mem_strdup(s->o.name != NULL ? s->o.name : r->name);
 	s->own_addr = mem_strdup(s->listen != NULL ? s->listen : r->addr);
-	rt_reg_file(&s->reg, s->cluster);
-	rt_reg_self(&s->reg, s->own_name, getpid());
-	if (link_addr_check(s->own_addr, err) != 0 || (s->snapshot != NULL &&
-	    rt_map_load(&s->map, s->snapshot, err) != 0) ||
-	    rt_map_make(&s->map, s->cluster, s->model, &changed, err) != 0)
-		return -1;
-	return 0;
+	rt_reg_self(&s->core.reg, s->own_name, getpid());
+	return link_addr_check(s->own_addr, err);
+}
+
+/* Servers of another checkpoint are refused by HELLO, with both values.  Where
+ * only the model's numbers are at hand, front ends do that. */
+static void
+know_model(const struct serve *s, struct link_hello *me)
+{
+	const char *dir = s->o.model != NULL ? s->o.model :
+	    s->core.cluster->model;
+	struct model *m = NULL;
+	struct err err = ERR_INIT;
+
+	if (dir == NULL)
+		return;
+	if (model_open(&m, dir, &err) != 0 ||
+	    model_fingerprint(m, &me->fingerprint, &err) != 0) {
+		me->fingerprint = 0;
+		log_warn("%s: fingerprints of servers are not checked",
+		    err.text);
+	}
+	model_close(m);
 }
 
 static int
@@ -272,9 +172,11 @@ open_port(struct serve *s, struct err *err)
 	lo.me.role = LINK_ROUTE;
 	lo.me.mixed = true;
 	snprintf(lo.me.name, sizeof(lo.me.name), "%s", s->own_name);
-	lo.me.incarnation = rng_at(clock_ns(), (uint64_t)getpid(), 0);
+	lo.me.incarnation = s->core.me;
+	know_model(s, &lo.me);
 	if (link_port_open(&s->port, &lo, err) != 0)
 		return -1;
+	s->core.port = s->port;
 	return link_listen(s->port, s->own_addr, s->bound, err);
 }
 
@@ -296,6 +198,7 @@ serve(struct serve *s, struct err *err)
 {
 	struct life_opt lo = { .ready_fd = (int)s->ready_fd,
 	    .reload = on_reload, .arg = s };
+	const struct map *map;
 	int rc;
 
 	if (loop_open(&s->loop, err) != 0)
@@ -303,12 +206,12 @@ serve(struct serve *s, struct err *err)
 	lo.loop = s->loop;
 	if (life_start(&s->life, &lo, err) != 0 || open_port(s, err) != 0)
 		return -1;
-	save(s);
-	if (s->map.map != NULL)
+	if ((map = rt_turn_now(&s->core.turn)) != NULL)
 		log_info("%s: map version %u over %d servers", s->bound,
-		    map_version(s->map.map), map_n_server(s->map.map));
+		    map_version(map), map_n_server(map));
 	else
-		log_warn("%s: no model line in %s: no map", s->bound, s->file);
+		log_warn("%s: no model line in %s: no map", s->bound,
+		    s->o.file);
 	/* From here on, registry and map are the port thread's. */
 	if (start_thread(s, err) != 0)
 		return -1;
@@ -328,9 +231,7 @@ close_all(struct serve *s)
 		link_port_close(s->port);
 	life_end(s->life);
 	loop_close(s->loop);
-	rt_map_free(&s->map);
-	rt_reg_free(&s->reg);
-	cluster_free(s->cluster);
+	rt_core_close(&s->core);
 	mem_free(s->own_name);
 	mem_free(s->own_addr);
 }
@@ -338,13 +239,14 @@ close_all(struct serve *s)
 int
 rt_serve_main(int argc, char **argv)
 {
-	struct serve s = { .ready_fd = -1 };
+	struct serve s = { .ready_fd = -1, .o = { .grace_ns = 10000000000u,
+	    .settle_ns = 3000000000u } };
 	struct err err = ERR_INIT;
 	int rc;
 
 	if (parse(&s, argc, argv, &err) != 0)
 		return cli_fail(PROG " serve", &err);
-	log_init(PROG, s.name, s.quiet ? LOG_ERROR :
+	log_init(PROG, s.o.name, s.quiet ? LOG_ERROR :
 	    s.verbose ? LOG_DEBUG : LOG_INFO);
 	rc = open_state(&s, &err);
 	if (rc == 0 && s.dry_run)

@@ -142,6 +142,28 @@ link_next(struct link_port *p, struct link_event *ev)
 	return false;		/* the test hands events in itself */
 }
 
+/* The router is the pair behind all others. */
+static struct link_pair router_pair;
+static struct link_hello router_hello = { .incarnation = 0xabc };
+static char said[400];		/* the last thing it was told */
+
+const struct link_hello *
+link_peer(const struct link_pair *p)
+{
+	BUG_ON(p != &router_pair);
+	return &router_hello;
+}
+
+int
+link_msg(struct link_pair *p, int type, const void *data, size_t n)
+{
+	BUG_ON(p != &router_pair);
+	if (type != LINK_MSG_REPLY)
+		return 0;
+	snprintf(said, sizeof(said), "%.*s", (int)n, (const char *)data);
+	return 0;
+}
+
 void
 link_wait(struct link_port *p, uint64_t deadline_ns)
 {
@@ -272,9 +294,10 @@ open_disp(uint64_t stall_ns)
 {
 	static const char *const name[] = { "a", "b", "c" };
 	const struct plan_opt po = { 1, LAYERS, NULL, EXPERTS, 2, SERVERS,
-	    name, name };
-	struct at_disp_opt o = { &cfg, KERN_F32, NULL, NULL, NULL, 1000000,
-	    stall_ns };
+	    name, name, NULL };
+	struct at_disp_opt o = { .cfg = &cfg, .act = KERN_F32,
+	    .deadline_ns = 1000000, .stall_ns = stall_ns };
+	const struct link_event up = { .what = LINK_UP, .pair = &router_pair };
 	struct err err = ERR_INIT;
 	struct map *map;
 	struct at_disp *d;
@@ -284,6 +307,7 @@ open_disp(uint64_t stall_ns)
 	o.map = map;
 	BUG_ON(at_disp_open(&d, &o, &err) != 0);
 	map_unref(map);		/* d holds its own */
+	at_map_event(d, &up);
 	return d;
 }
 
@@ -623,7 +647,7 @@ static void
 push_map(struct at_disp *d, uint32_t version, int n, const char *const *name)
 {
 	const struct plan_opt po = { version, LAYERS, NULL, EXPERTS, 2, n,
-	    name, name };
+	    name, name, NULL };
 	struct err err = ERR_INIT;
 	struct link_event ev = { 0 };
 	struct map *map;
@@ -636,11 +660,34 @@ push_map(struct at_disp *d, uint32_t version, int n, const char *const *name)
 	fclose(fp);
 	map_unref(map);
 	ev.what = LINK_MSG;
+	ev.pair = &router_pair;
 	ev.type = LINK_MSG_MAP;
 	ev.data = text;
 	ev.n = len;
 	at_map_event(d, &ev);
 	free(text);
+}
+
+/* A server of the old map says what it has. */
+static void
+hello_hold(int s)
+{
+	struct link_event ev = { .what = LINK_MSG, .pair = &pair[s],
+	    .type = LINK_MSG_HOLD };
+	struct str body = STR_INIT;
+	struct hold h;
+	uint32_t l, e;
+
+	hold_init(&h, LAYERS, EXPERTS);
+	for (l = 0; l < LAYERS; l++)
+		for (e = 0; e < EXPERTS; e++)
+			hold_set(&h, l, e, (int)(e % SERVERS) == s);
+	hold_encode(&h, &body);
+	ev.data = body.p;
+	ev.n = body.n;
+	at_server_event(pair[s].user, &ev);
+	str_free(&body);
+	hold_free(&h);
 }
 
 static void
@@ -662,20 +709,139 @@ test_map(void)
 	EQ_INT(n_pair, 3, "a map that is not newer changes nothing");
 	push_map(d, 2, 4, more);
 	EQ_INT(n_pair, 5, "two servers of the new map are dialled");
-	OK(pair[0].dialled && !pair[1].dialled && pair[2].dialled,
-	    "those that stay keep their pair, the other one is left");
+	OK(pair[0].dialled && pair[1].dialled && pair[2].dialled,
+	    "those that stay keep their pair, and so does who leaves");
 	EQ_INT(map_version(d->map), 2, "the version is the new map's");
-	pair[1].up = false;
+	EQ_STR(said, "{\"map\":2,\"by\":\"abc\",\"ready\":false}",
+	    "the router hears that the old one is needed still");
 	event(3, LINK_UP);
 	event(4, LINK_UP);
 	for (i = 0; i < 20 && b.f.left > 0; i++) {
-		tick(d, 30000000);
+		tick(d, 100000);
 		for (s = 0; s < n_pair; s++)
+			if (pair[s].slot[i % DEPTH].sent)
+				answer_slot(s, i % DEPTH, SLOT_OK, false);
+	}
+	OK(b.f.left == 0 && batch_right(&b),
+	    "rows that were under way are answered");
+	EQ_INT(d->stat.deadline_missed, 0, "in time");
+	tick(d, 30000000);
+	EQ_STR(said, "{\"map\":2,\"by\":\"abc\",\"ready\":true}",
+	    "then it is not");
+	OK(!pair[1].dialled && d->n_server == 4, "and who leaves is left");
+	at_flight_free(&b.f);
+	close_disp(d);
+}
+
+/* The only copy of everything goes from one server to another that comes up
+ * late: nothing is refused, nothing is lost, and the old one is kept. */
+static void
+test_map_late(void)
+{
+	static const char *const next[] = { "x" };
+	struct at_disp *d = open_disp(1000000000000);
+	static struct batch b;
+	struct rng r = { 21, 0 };
+	int s, i;
+
+	for (s = 0; s < SERVERS; s++)
+		event(s, LINK_UP);
+	push_map(d, 2, 1, next);
+	for (i = 0; i < SERVERS; i++) {
+		hello_hold(i);
+		tick(d, 50000000);
+	}
+	OK(strstr(said, "false") != NULL, "a server that is not up is no "
+	    "reason to forget the old ones");
+	fill_batch(&b, d, &r);
+	at_disp_send(d, &b.f);
+	for (i = 0; i < 20 && b.f.left > 0; i++) {
+		tick(d, 100000);
+		answer_all();
+	}
+	OK(b.f.left == 0 && batch_right(&b), "old servers answer");
+	event(3, LINK_UP);
+	tick(d, 50000000);
+	OK(strstr(said, "true") != NULL && d->n_server == 1,
+	    "until the new one does");
+	fill_batch(&b, d, &r);
+	at_disp_send(d, &b.f);
+	for (i = 0; i < 40 && b.f.left > 0; i++) {
+		tick(d, 100000);
+		if (pair[3].slot[i % DEPTH].sent)
+			answer_slot(3, i % DEPTH, SLOT_OK, false);
+	}
+	OK(b.f.left == 0 && batch_right(&b), "then it does all");
+	at_flight_free(&b.f);
+	close_disp(d);
+}
+
+static void
+tell(struct at_disp *d, const char *order)
+{
+	struct link_event ev = { .what = LINK_MSG, .pair = &router_pair,
+	    .type = LINK_MSG_ASK, .data = order, .n = strlen(order) };
+
+	at_map_event(d, &ev);
+}
+
+static json_t *last_pairs;
+
+static void
+take_pairs(void *arg, json_t *pairs)
+{
+	(void)arg;
+	json_decref(last_pairs);
+	last_pairs = pairs;
+}
+
+static const char *
+state_in(int i)
+{
+	return json_string_value(json_object_get(json_array_get(last_pairs,
+	    (size_t)i), "state"));
+}
+
+static void
+test_dead(void)
+{
+	static const char *const same[] = { "a", "b", "c" };
+	struct at_disp *d = open_disp(1000000000000);
+	static struct batch b;
+	struct rng r = { 17, 0 };
+	int s, i;
+
+	d->o.report = take_pairs;
+	for (s = 0; s < SERVERS; s++)
+		event(s, LINK_UP);
+	do {
+		fill_batch(&b, d, &r);
+	} while (b.f.n_row < 20);
+	at_disp_send(d, &b.f);
+	tell(d, "{\"dead\":\"b\"}");
+	OK(pair[1].broken, "an operator's word: its pair is cut at once");
+	event(1, LINK_DOWN);
+	event(1, LINK_UP);
+	for (i = 0; i < 20 && b.f.left > 0; i++) {
+		tick(d, 100000);
+		for (s = 0; s < SERVERS; s++)
 			if (s != 1 && pair[s].slot[i % DEPTH].sent)
 				answer_slot(s, i % DEPTH, SLOT_OK, false);
 	}
 	OK(b.f.left == 0 && batch_right(&b),
-	    "rows that were under way are answered, by the new servers too");
+	    "its rows go to others, though it is up again");
+	tell(d, "{\"ask\":\"report\"}");
+	OK(json_array_size(last_pairs) == 3 &&
+	    strcmp(state_in(0), "up") == 0 &&
+	    strcmp(state_in(1), "masked") == 0, "the report says so");
+	push_map(d, 2, 3, same);
+	tell(d, "{\"ask\":\"report\"}");
+	EQ_STR(state_in(1), "up", "until the next map that has it");
+	tell(d, "nonsense");
+	tell(d, "{\"dead\":7,\"ask\":[]}");
+	tell(d, "{\"dead\":\"nobody\"}");
+	OK(d->n_server == 3, "nonsense changes nothing");
+	json_decref(last_pairs);
 	at_flight_free(&b.f);
 	close_disp(d);
 }
@@ -684,6 +850,8 @@ int
 main(void)
 {
 	test_map();
+	test_map_late();
+	test_dead();
 	test_plain();
 	test_mishaps();
 	test_deadline();

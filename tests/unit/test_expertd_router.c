@@ -4,7 +4,6 @@
 #include <jansson.h>
 
 #include "expertd_rig.h"
-#include "map.h"
 
 static json_t *report;
 static struct link_pair *server;	/* as the router sees it */
@@ -36,30 +35,23 @@ report_until(struct link_port *p, int resident)
 	}
 }
 
-/* Expert e of every layer on e1 below `n`, all on e2. */
+/* The router wants the first n experts of every layer. */
 static void
-send_map(uint32_t version, int n)
+send_want(uint32_t version, int n)
 {
-	struct map *m = map_new(version, cfg->n_layer, NULL, cfg->n_expert);
-	char *text = NULL;
-	size_t bytes = 0;
-	FILE *fp = open_memstream(&text, &bytes);
+	struct str body = STR_INIT;
+	struct hold h;
 	int l, e;
 
-	map_add_server(m, "e1", "shm:/nowhere");
-	map_add_server(m, "e2", "shm:/nowhere2");
-	for (l = 0; l < cfg->n_layer; l++) {
-		for (e = 0; e < cfg->n_expert; e++) {
-			map_add(m, l, e, 1, 1.0);
-			if (e < n)
-				map_add(m, l, e, 0, 1.0);
-		}
-	}
-	map_write(m, fp, false, NULL);
-	fclose(fp);
-	link_msg(server, LINK_MSG_MAP, text, bytes);
-	free(text);
-	map_unref(m);
+	hold_init(&h, (uint32_t)cfg->n_layer, (uint32_t)cfg->n_expert);
+	h.version = version;
+	for (l = 0; l < cfg->n_layer; l++)
+		for (e = 0; e < n; e++)
+			hold_set(&h, (uint32_t)l, (uint32_t)e, true);
+	hold_encode(&h, &body);
+	link_msg(server, LINK_MSG_WANT, body.p, body.n);
+	str_free(&body);
+	hold_free(&h);
 }
 
 static bool
@@ -117,7 +109,9 @@ test_order(struct link_port *p, struct front *f)
 	    replies(p, "nonsense", "{\"error\":"), "bad orders are refused");
 	json_decref(report);
 	report = NULL;
-	OK(report_until(p, cfg->n_layer * cfg->n_expert), "a report");
+	link_msg(server, LINK_MSG_ASK, "{\"ask\": \"report\"}", 17);
+	OK(report_until(p, cfg->n_layer * cfg->n_expert),
+	    "a report, as it is asked for");
 	EQ_STR(json_string_value(json_object_get(report, "policy")), "fifo",
 	    "it has the policy");
 	a = json_object_get(report, "policies");
@@ -156,18 +150,23 @@ test_router(const char *addr)
 	    "by name");
 	EQ_INT(json_integer_value(json_object_get(report, "pid")), d.pid,
 	    "and process");
-	send_map(7, cfg->n_expert);
+	send_want(7, 3);
+	OK(report_until(p, cfg->n_layer * 3),
+	    "an order: what is not wanted leaves, what is missing is loaded");
+	send_want(7, cfg->n_expert);
 	OK(report_until(p, cfg->n_layer * cfg->n_expert),
-	    "a newer map: the rest is loaded while it serves");
+	    "the next one: the rest is loaded while it serves");
+	EQ_INT(json_integer_value(json_object_get(report, "map")), 7,
+	    "the report names the version");
 	OK(until(&f, has_all), "front ends are told");
 	ask_many(&f, 20, cfg->n_expert);
 	OK(until(&f, is_idle) && f.n_ok == 20, "and served");
-	send_map(3, 1);
-	link_msg(server, LINK_MSG_MAP, "nonsense", 8);
+	send_want(3, 1);
+	link_msg(server, LINK_MSG_WANT, "nonsense", 8);
 	link_port_close(p);
 	ask_many(&f, 5, cfg->n_expert);
 	OK(until(&f, is_idle) && f.n_ok == 25,
-	    "old maps, nonsense, and the router's end change nothing");
+	    "old orders, nonsense, and the router's end change nothing");
 
 	json_decref(report);
 	report = NULL;

@@ -55,14 +55,26 @@ test_reg(void)
 	OK(rt_reg_report(m, "[", 1, 4, &e) != 0 && e.code == ERR_DATA,
 	    "no JSON: refused");
 	m = rt_reg_up(&g, &hello, &p2, 6);
-	rt_reg_down(&g, &p1);
+	rt_reg_down(&g, &p1, 9);
 	OK(rt_reg_of(&g, &p2) == m && m->who == &p2 && m->pid == -1,
 	    "a newer connection takes the place, the older's end is no news");
 	snprintf(hello.name, sizeof(hello.name), "stranger");
 	rt_reg_up(&g, &hello, &p3, 7);
 	EQ_INT(g.n, 5, "somebody who is not in the file");
-	rt_reg_down(&g, &p3);
+	rt_reg_down(&g, &p3, 9);
 	EQ_INT(g.n, 4, "is forgotten when it goes");
+	m = rt_reg_up(&g, &hello, &p3, 7);
+	m->dead = true;
+	rt_reg_down(&g, &p3, 8);
+	OK(g.n == 5 && strcmp(rt_reg_state(&g.m[4]), "dead") == 0,
+	    "but not when it is dead by an operator's word");
+	rt_reg_up(&g, &hello, &p3, 9);
+	OK(g.m[4].dead, "which holds for this process,");
+	hello.incarnation = 99;
+	rt_reg_up(&g, &hello, &p3, 9);
+	OK(!g.m[4].dead, "not for the next");
+	rt_reg_down(&g, &p3, 9);
+	EQ_INT(g.n, 4, "that goes, too");
 	hello.role = LINK_TOOL;
 	OK(rt_reg_up(&g, &hello, &p3, 8) == NULL, "a tool is no member");
 	rt_reg_file(&g, b);
@@ -78,30 +90,44 @@ test_map(void)
 	const char *root = getenv("MOE_ROOT");
 	char *dir = mem_printf("%s/models/tales", root ? root : ".");
 	char path[] = "/tmp/moe-test-XXXXXX";
-	struct cluster *a = cluster(two), *b = cluster(three);
-	struct rt_map m = { NULL, STR_INIT }, n = { NULL, STR_INIT };
+	struct rt_map_move mv = { "0-7", "e1", "e2", "shm:b", 0, 0 };
+	struct cluster *c = cluster(two);
+	struct map *m = NULL, *n = NULL, *moved = NULL;
 	struct err e = ERR_INIT;
-	bool changed;
 
-	OK(rt_map_make(&m, a, NULL, &changed, &e) == 0 && m.map == NULL,
-	    "no model: no map");
-	OK(rt_map_make(&m, a, dir, &changed, &e) == 0 && changed &&
-	    map_version(m.map) == 1, "version 1: %s", e.text);
-	OK(rt_map_make(&m, a, dir, &changed, &e) == 0 && !changed &&
-	    map_version(m.map) == 1, "the same again: the same version");
-	OK(rt_map_make(&m, b, dir, &changed, &e) == 0 && changed &&
-	    map_version(m.map) == 2, "another file: version 2");
+	OK(rt_map_plan(c, dir, &m, &e) == 0 && map_version(m) == 1,
+	    "version 1: %s", e.text);
+	map_set_version(m, 7);
 	close(mkstemp(path));
-	OK(rt_map_save(&m, path, &e) == 0 && rt_map_load(&n, path, &e) == 0 &&
-	    map_version(n.map) == 2, "a snapshot keeps the version");
-	OK(rt_map_make(&n, b, dir, &changed, &e) == 0 && !changed,
-	    "and the map");
+	OK(rt_map_save(m, path, &e) == 0 && rt_map_load(&n, path, &e) == 0 &&
+	    map_version(n) == 7 && map_same(m, n), "a snapshot keeps the map");
 	unlink(path);
-	OK(rt_map_load(&n, path, &e) == 0, "no snapshot is fine");
-	rt_map_free(&m);
-	rt_map_free(&n);
-	cluster_free(a);
-	cluster_free(b);
+	map_unref(n);
+	OK(rt_map_load(&n, path, &e) == 0 && n == NULL, "no snapshot is fine");
+	OK(rt_map_save(m, "/nowhere/x", &e) == -1 && e.code == ERR_TEMP,
+	    "a snapshot that cannot be written");
+
+	OK(rt_map_move(m, &mv, &moved, &e) == 0 && mv.moved > 0 &&
+	    mv.there == 0 && map_count(moved, 0) + (int)mv.moved ==
+	    map_count(m, 0) && map_count(moved, 1) - (int)mv.moved ==
+	    map_count(m, 1) && map_check(moved, &e) == 0, "experts move");
+	OK(rt_map_move(moved, &mv, &n, &e) == -1 && e.code == ERR_DATA,
+	    "none is left: %s", e.text);
+	mv.spec = "9:99";
+	OK(rt_map_move(m, &mv, &n, &e) == -1 && e.code == ERR_USAGE,
+	    "a bad list: %s", e.text);
+	mv.from = "e7";
+	OK(rt_map_move(m, &mv, &n, &e) == -1 && e.code == ERR_DATA,
+	    "from nobody: %s", e.text);
+	map_unref(moved);
+	mv = (struct rt_map_move){ "all", "e1", "e3", "shm:c", 0, 0 };
+	OK(rt_map_move(m, &mv, &moved, &e) == 0 &&
+	    map_count(moved, map_server_find(moved, "e3")) ==
+	    map_count(m, 0) && map_count(moved, 0) == 0,
+	    "all to a server that is new");
+	map_unref(moved);
+	map_unref(m);
+	cluster_free(c);
 	mem_free(dir);
 }
 

@@ -9,6 +9,7 @@
 #include "buf.h"
 #include "err.h"
 #include "frame.h"
+#include "hold.h"
 #include "link.h"
 #include "mem.h"
 #include "msg.h"
@@ -287,6 +288,23 @@ describe_hello(const struct msg_hello *h, struct str *out)
 }
 
 static void
+describe_want(const void *body, size_t n, struct str *out)
+{
+	struct hold h;
+	uint32_t l, e;
+
+	hold_init(&h, 2, 10);
+	if (hold_decode(&h, body, n, NULL) != 0)
+		str_adds(out, " broken");
+	str_addf(out, " map=%u", h.version);
+	for (l = 0; l < h.n_layer; l++)
+		for (e = 0; e < h.n_expert; e++)
+			if (hold_has(&h, l, e))
+				str_addf(out, " %u:%u", l, e);
+	hold_free(&h);
+}
+
+static void
 describe_frame(const uint8_t *p, size_t n, struct str *out)
 {
 	const uint8_t *body = p + FRAME_HEAD;
@@ -311,6 +329,8 @@ describe_frame(const uint8_t *p, size_t n, struct str *out)
 		str_addc(out, ' ');
 		for (i = 0; i < f.length; i++)
 			str_addf(out, "%02x", body[i]);
+	} else if (f.type == LINK_MSG_WANT) {
+		describe_want(body, f.length, out);
 	} else if (f.length > 0) {
 		msg_get_text(body, f.length, text);
 		if (f.type >= LINK_MSG_MAP)
@@ -430,7 +450,7 @@ test_golden(const char *root)
 	}
 	if (n >= 0)
 		free(ent);
-	EQ_INT(seen, 11, "golden files");
+	EQ_INT(seen, 12, "golden files");
 	str_free(&bytes);
 	str_free(&got);
 	mem_free(dir);
@@ -464,6 +484,7 @@ test_manual(const char *root)
 		NAMED(FRAME_HEARTBEAT), NAMED(FRAME_BYE), NAMED(FRAME_READY),
 		NAMED(FRAME_DATA), NAMED(FRAME_CHALLENGE),
 		NAMED(FRAME_PROOF), NAMED(FRAME_OPTIONAL), NAMED(FRAME_ZSTD),
+		NAMED(LINK_MSG_WANT),
 		NAMED(LINK_MSG_MAP), NAMED(LINK_MSG_REPORT),
 		NAMED(LINK_MSG_DRAIN), NAMED(LINK_MSG_HOLD),
 		NAMED(LINK_MSG_ASK), NAMED(LINK_MSG_REPLY),
