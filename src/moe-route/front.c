@@ -59,7 +59,7 @@ parse(struct front *f, int argc, char **argv, struct err *err)
 		    "(default 80ms; 0: never)", 0, 0, NULL },
 		{ 0, "suspect-max", CLI_DUR, &f->suspect_max_ns, "DUR",
 		    "and where answers to probes take long, at most (default "
-		    "1s)", 0, 0, NULL },
+		    "500ms)", 0, 0, NULL },
 		{ 0, "stall-limit", CLI_DUR, &f->stall_ns, "DUR",
 		    "longest wait for a front end (default 10s)", 0, 0, NULL },
 		{ 0, "spread", CLI_INT, &f->spread, "N",
@@ -239,7 +239,7 @@ front_main(int argc, char **argv)
 {
 	struct front f = { .addr = "127.0.0.1:8080", .ready_fd = -1,
 	    .spread = 4, .well_ns = 500000000u, .away_ns = 100000000u,
-	    .suspect_ns = 80000000u, .suspect_max_ns = 1000000000u,
+	    .suspect_ns = 80000000u, .suspect_max_ns = 500000000u,
 	    .hang_ns = 2000000000u, .stall_ns = 10000000000u,
 	    .drain_ns = 30000000000u, .keep_ns = 300000000000u,
 	    .keep_bytes = 64u << 20 };

@@ -1,6 +1,7 @@
 /* front_up - see front_up.h. */
 #include "front_up.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,8 +17,10 @@
 #define PROBES_A_HANG	4
 /* Ticks of the watch in the silence that makes a suspect, at least. */
 #define TICKS		8
-/* A suspect's silence is this many times what answers took lately. */
-#define LAGS		3
+/* A suspect's silence is this many times what answers took lately, at most;
+ * half of that is forgotten in so long. */
+#define LAGS		2
+#define FORGET_NS	5000000000.0
 
 /* ---- states ------------------------------ */
 
@@ -66,29 +69,28 @@ patience_ns(const struct front_up *u)
 	return ns < o->suspect_ns / 2 ? o->suspect_ns / 2 : ns;
 }
 
-/* It answered a probe after lag.  Much more than was expected tells little: it
- * may have been stopped. */
+/* It answered a probe after lag.  What a suspect took tells little, as it may
+ * have been stopped: only many of them in a row make for more patience. */
 static void
 learn(struct front_up *u, uint64_t lag)
 {
-	if (lag > 2 * patience_ns(u))
-		lag = u->lag_ns + u->lag_ns / 4;
-	if (lag >= u->lag_ns)
-		u->lag_ns = lag;
-	else
-		u->lag_ns -= (u->lag_ns - lag) / 16;
+	uint64_t now = clock_ns();
+	double old = (double)u->lag_ns * exp2(-(double)(now - u->learnt_ns) /
+	    FORGET_NS);
+
+	if (u->suspect)
+		lag = (uint64_t)(1.25 * (double)patience_ns(u) / LAGS);
+	u->lag_ns = (double)lag > old ? lag : (uint64_t)old;
+	u->learnt_ns = now;
 }
 
 void
 front_up_heard(struct front_up *u)
 {
-	char t[NUM_TEXT];
-
-	if (u->asked_ns != FRONT_NOT_ASKED)
+	if (u->asked_ns != FRONT_NOT_ASKED && u->pool->o.suspect_ns > 0)
 		learn(u, u->silent_ns - u->asked_ns);
 	if (u->suspect)
-		log_info("front end %s: heard of again after %s", u->name,
-		    num_dur_text(u->silent_ns, t));
+		log_info("front end %s: heard of again", u->name);
 	u->suspect = false;
 	u->silent_ns = 0;
 	u->asked_ns = FRONT_NOT_ASKED;

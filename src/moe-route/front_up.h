@@ -44,6 +44,7 @@ struct front_up {
 	uint64_t asked_ns;	/* silent_ns when a probe was under way first;
 				 * FRONT_NOT_ASKED */
 	uint64_t lag_ns;	/* what it lately took to answer one at most */
+	uint64_t learnt_ns;	/* when that was so */
 	bool suspect;
 	struct loop_timer *timer;	/* next probe, or the end of this one */
 	struct front_call *probe;
