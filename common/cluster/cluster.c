@@ -147,6 +147,14 @@ statement(struct parse *p, char **word, int n)
 		p->c->model = mem_strdup(word[1]);
 		return 0;
 	}
+	if (strcmp(word[0], "psk-file") == 0) {
+		if (one_value(p, word, n) != 0)
+			return -1;
+		if (p->c->psk_file != NULL)
+			return bad(p, "a second psk-file%s", "");
+		p->c->psk_file = mem_strdup(word[1]);
+		return 0;
+	}
 	if (strcmp(word[0], "replicas") == 0) {
 		if (one_value(p, word, n) != 0)
 			return -1;
@@ -162,8 +170,8 @@ statement(struct parse *p, char **word, int n)
 		return add_member(p, CLUSTER_FRONT, word, n);
 	if (strcmp(word[0], "route") == 0)
 		return add_member(p, CLUSTER_ROUTE, word, n);
-	return bad(p, "'%s' is not known here (model, replicas, expert, front, "
-	    "route)", word[0]);
+	return bad(p, "'%s' is not known here (model, replicas, psk-file, expert, "
+	    "front, route)", word[0]);
 }
 
 /* Cut a line into words, up to a '#'.  Returns how many, at most MAX_WORD. */
@@ -247,6 +255,7 @@ cluster_free(struct cluster *c)
 	}
 	mem_free(c->member);
 	mem_free(c->model);
+	mem_free(c->psk_file);
 	mem_free(c->path);
 	mem_free(c);
 }
@@ -259,6 +268,8 @@ cluster_write(const struct cluster *c, struct str *out)
 	str_adds(out, "moe-cluster 1\n");
 	if (c->model != NULL)
 		str_addf(out, "model %s\n", c->model);
+	if (c->psk_file != NULL)
+		str_addf(out, "psk-file %s\n", c->psk_file);
 	str_addf(out, "replicas %d\n", c->replicas);
 	for (i = 0; i < c->n_member; i++) {
 		str_addf(out, "%s %s %s%s%s",

@@ -4,6 +4,7 @@
  *     moe-cluster 1
  *     model models/tales
  *     replicas 2
+ *     psk-file /etc/moe/key
  *     expert e1 shm:/run/moe/e1.sock
  *     expert e2 tcp:10.0.0.2:7001 weight=2
  *     front f1 127.0.0.1:8080
@@ -43,6 +44,7 @@ struct cluster_member {
 struct cluster {
 	char *path;		/* for messages */
 	char *model;		/* as written; NULL: not said */
+	char *psk_file;		/* as written; NULL: not said */
 	int replicas;		/* copies of each expert; default 1 */
 	struct cluster_member *member;	/* in file order */
 	size_t n_member, cap_member;

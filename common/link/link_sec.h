@@ -34,9 +34,9 @@ struct link_sec {		/* all zero: no key, loopback and shm: only */
  * Fill *s (all of it) from options.  psk_file: "FILE" or "fd:N" (read to its
  * end and closed), NULL: no key.  The key is the only line of it that is
  * neither blank nor a # comment, at least 32 characters; `moe-route key --psk`
- * makes one.  -1: ERR_USAGE (TLS wanted without a key, no such file),
- * ERR_DATA (no key in it, or others may read the file), ERR_UNAVAIL (this
- * build has no OpenSSL).
+ * makes one.  -1: ERR_USAGE (TLS wanted without a key), ERR_DATA (no such file,
+ * no key in it, or others may read it), ERR_UNAVAIL (this build has no
+ * OpenSSL).
  */
 int	link_sec_load(struct link_sec *s, const char *psk_file, int tls,
 	    bool insecure, struct err *err);
@@ -49,6 +49,8 @@ void	link_sec_wipe(struct link_sec *s);
  * there is no key?  What --insecure is to warn of.  Addresses that cannot be
  * looked up do not. */
 bool	link_sec_bare(const struct link_sec *s, const char *addr);
+#define LINK_SEC_BARE	"--insecure: whoever reaches %s, or the network on the"\
+	" way, can read and change what travels, and take a peer's place"
 
 /* ---- the proof; for link itself and its tests ---------------------------- */
 

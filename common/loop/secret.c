@@ -46,7 +46,7 @@ secret_read(struct str *out, const char *from, bool *open_p, struct err *err)
 		return err_set(err, ERR_USAGE, "%s: not a descriptor", from);
 	fd = given ? (int)v : open(from, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st) != 0)
-		return err_sys(err, ERR_USAGE, errno, "key file %s", from);
+		return err_sys(err, ERR_DATA, errno, "key file %s", from);
 	rc = read_fd(out, fd);
 	if (rc != 0) {
 		err_sys(err, ERR_DATA, errno, "key file %s", from);

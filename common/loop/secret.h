@@ -16,7 +16,8 @@
 /*
  * Read "FILE", or "fd:N" to its end (and close it).  *open_p: others than the
  * file's owner may read it (never for a descriptor).  Give the text to
- * secret_free.  -1: ERR_USAGE (not there), ERR_DATA (too large, unreadable).
+ * secret_free.  -1: ERR_DATA (not there, unreadable, too large), ERR_USAGE (not
+ * a descriptor's number).
  */
 int	secret_read(struct str *out, const char *from, bool *open_p,
 	    struct err *err);

@@ -827,6 +827,7 @@ test_keys(void)
 
 	fputs("# keys\n\n  sesame  \nother\n", f);
 	fclose(f);
+	chmod(path, 0600);
 	EQ_INT(start(&o), 0, "a server with keys");
 	ask("GET", "/v1/models", NULL, &r);
 	OK(r.status == 401 && strcmp(raw_header(&r, "WWW-Authenticate"),

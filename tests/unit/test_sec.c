@@ -71,7 +71,7 @@ test_files(void)
 	OK(link_sec_load(&s, NULL, LINK_TLS_YES, false, &err) == -1 &&
 	    err.code == ERR_USAGE, "TLS without a key is refused");
 	OK(link_sec_load(&s, "/nonexistent", LINK_TLS_AUTO, false, &err) ==
-	    -1 && err.code == ERR_USAGE, "a file that is not there");
+	    -1 && err.code == ERR_DATA, "a file that is not there");
 	OK(link_sec_load(&s, "fd:x", LINK_TLS_AUTO, false, &err) == -1 &&
 	    err.code == ERR_USAGE, "fd: wants a number");
 	if (pipe(fd) != 0 || write(fd[1], text, strlen(text)) < 0)

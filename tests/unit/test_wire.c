@@ -271,6 +271,19 @@ test_msg(void)
 /* ---- golden bytes ----------------------------------------------------------------------- */
 
 static void
+describe_secret(const char *name, const uint8_t *p, struct str *out)
+{
+	static const uint8_t none[MSG_PROOF];
+	int i;
+
+	if (memcmp(p, none, MSG_PROOF) == 0)
+		return;
+	str_adds(out, name);
+	for (i = 0; i < MSG_PROOF; i++)
+		str_addf(out, "%02x", p[i]);
+}
+
+static void
 describe_hello(const struct msg_hello *h, struct str *out)
 {
 	int i;
@@ -285,6 +298,8 @@ describe_hello(const struct msg_hello *h, struct str *out)
 	    h->depth, h->heartbeat_us, h->features, h->epoch);
 	for (i = 0; i < MSG_TOKEN; i++)
 		str_addf(out, "%02x", h->token[i]);
+	describe_secret(" nonce=", h->nonce, out);
+	describe_secret(" proof=", h->proof, out);
 }
 
 static void
@@ -325,7 +340,7 @@ describe_frame(const uint8_t *p, size_t n, struct str *out)
 	} else if (f.type == FRAME_HELLO || f.type == FRAME_WELCOME) {
 		if (msg_get_hello(body, f.length, &h, &err) == 0)
 			describe_hello(&h, out);
-	} else if (f.type == FRAME_DATA) {
+	} else if (f.type >= FRAME_DATA && f.type <= FRAME_PROOF) {
 		str_addc(out, ' ');
 		for (i = 0; i < f.length; i++)
 			str_addf(out, "%02x", body[i]);
@@ -450,7 +465,7 @@ test_golden(const char *root)
 	}
 	if (n >= 0)
 		free(ent);
-	EQ_INT(seen, 12, "golden files");
+	EQ_INT(seen, 17, "golden files");
 	str_free(&bytes);
 	str_free(&got);
 	mem_free(dir);
