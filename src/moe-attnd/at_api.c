@@ -10,9 +10,9 @@
 #include "at_job.h"
 #include "clock.h"
 #include "http.h"
+#include "keys.h"
 #include "mem.h"
 
-#define MAX_KEY_FILE	(1u << 20)
 #define MAX_CHOICE	128
 #define STOP_POLLS	100	/* of 0.1 s */
 #define FLUSH_NS	500000000ull	/* for last words to clients */
@@ -254,43 +254,18 @@ static const struct http_route routes[] = {
 
 /* ---- keys ------------------------------------------------------------------------------ */
 
-/* One key a line; blank lines and # comments do not count. */
-static int
-load_keys(struct at_api *a, const char *path, struct err *err)
+int
+at_api_reload(struct at_api *a, struct err *err)
 {
-	struct str s = STR_INIT;
-	char *line, *save, *end;
+	struct keys *k;
 
-	if (str_read_file(&s, path, MAX_KEY_FILE) != 0)
-		return err_sys(err, ERR_DATA, errno, "key file %s", path);
-	for (line = s.p != NULL ? strtok_r(s.p, "\n", &save) : NULL;
-	    line != NULL; line = strtok_r(NULL, "\n", &save)) {
-		line += strspn(line, " \t\r");
-		end = line + strlen(line);
-		while (end > line && strchr(" \t\r", end[-1]) != NULL)
-			*--end = '\0';
-		if (*line != '\0' && *line != '#')
-			VEC_PUSH(&a->key, mem_strdup(line));
-	}
-	if (s.p != NULL)
-		explicit_bzero(s.p, s.n);
-	str_free(&s);
-	if (a->key.n == 0)
-		return err_set(err, ERR_DATA, "key file %s holds no key", path);
+	if (a->o.key_file == NULL)
+		return 0;
+	if (keys_load(&k, a->o.key_file, err) != 0)
+		return -1;
+	keys_free(a->keys);
+	a->keys = k;
 	return 0;
-}
-
-/* In a time that does not tell how much of it is right. */
-static bool
-key_is(const char *key, const char *given)
-{
-	size_t n = strlen(key), m = strlen(given), i;
-	unsigned diff = n != m;
-
-	for (i = 0; i < m; i++)
-		diff |= (unsigned char)given[i] ^
-		    (unsigned char)key[n > 0 ? i % n : 0];
-	return diff == 0;
 }
 
 /* Everything but /health needs a key, where there are keys. */
@@ -300,15 +275,11 @@ admit(struct http_req *r, void *arg)
 	struct at_api *a = arg;
 	const char *auth = http_header(r, "authorization");
 	struct at_bad bad;
-	bool good = a->key.n == 0 || strcmp(http_path(r), "/health") == 0;
-	size_t i;
 
 	if (a->o.experiment != NULL)
 		http_add_header(r, "Moe-Experiment", a->o.experiment);
-	if (auth != NULL && strncasecmp(auth, "Bearer ", 7) == 0)
-		for (i = 0; i < a->key.n; i++)
-			good |= key_is(a->key.p[i], auth + 7);
-	if (good)
+	if (a->keys == NULL || strcmp(http_path(r), "/health") == 0 ||
+	    keys_admit(a->keys, auth))
 		return true;
 	http_add_header(r, "WWW-Authenticate", "Bearer");
 	(void)at_bad_set(&bad, 401, NULL, auth == NULL ? "an API key is needed:"
@@ -351,26 +322,14 @@ open_server(struct at_api *a, struct err *err)
 	if (!str_utf8_valid(o->model, strlen(o->model)))
 		return err_set(err, ERR_USAGE, "the model's name is not UTF-8: "
 		    "give another with --alias");
-	if (o->key_file != NULL && load_keys(a, o->key_file, err) != 0)
+	if (at_api_reload(a, err) != 0)
 		return -1;
-	if (http_check_addr(o->addr, a->key.n > 0, o->insecure, err) != 0)
+	if (http_check_addr(o->addr, a->keys != NULL, o->insecure, err) != 0)
 		return -1;
 	if (getrandom(&a->seed, sizeof(a->seed), 0) !=
 	    (ssize_t)sizeof(a->seed))
 		return err_sys(err, ERR_TEMP, errno, "random numbers");
 	return http_start(&a->http, &h, err);
-}
-
-static void
-free_keys(struct at_api *a)
-{
-	size_t i;
-
-	for (i = 0; i < a->key.n; i++) {
-		explicit_bzero(a->key.p[i], strlen(a->key.p[i]));
-		mem_free(a->key.p[i]);
-	}
-	VEC_FREE(&a->key);
 }
 
 int
@@ -381,7 +340,7 @@ at_api_start(struct at_api **a_p, const struct at_api_opt *o, struct err *err)
 	a->o = *o;
 	fill_context(a);
 	if (open_server(a, err) != 0) {
-		free_keys(a);
+		keys_free(a->keys);
 		mem_free(a);
 		return -1;
 	}
@@ -453,6 +412,6 @@ at_api_stop(struct at_api *a)
 		on_output(p.fd, LOOP_READ, a);
 	}
 	loop_timer_free(a->idle);
-	free_keys(a);
+	keys_free(a->keys);
 	mem_free(a);
 }

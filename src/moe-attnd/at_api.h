@@ -42,7 +42,7 @@ struct at_api_opt {
 	const struct token *token;
 	const struct chat *chat;	/* NULL: no chat, and the reply says so */
 	const char *model;	/* the name that clients use */
-	const char *key_file;	/* one key a line, # comments; NULL: none */
+	const char *key_file;	/* keys.h; NULL: no keys */
 	bool insecure;		/* a public address without a key is fine */
 	struct at_defaults defaults;
 	uint64_t deadline_ns;	/* of a request; 0: none */
@@ -60,6 +60,8 @@ struct at_api_opt {
  * ERR_TEMP (port busy). */
 int	at_api_start(struct at_api **a_p, const struct at_api_opt *o,
 	    struct err *err);
+/* Read the key file anew; -1: as before, with what is wrong. */
+int	at_api_reload(struct at_api *a, struct err *err);
 /* The true address, "127.0.0.1:8080". */
 const char *at_api_addr(const struct at_api *a);
 

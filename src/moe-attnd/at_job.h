@@ -70,7 +70,7 @@ struct at_api {
 	bool draining;
 	struct at_job *job;	/* all */
 	int n_job;
-	VEC(char *) key;
+	struct keys *keys;	/* NULL: none are needed */
 	struct at_prom prom;
 	uint64_t seed;		/* of ids and of requests without a seed */
 	uint64_t n_request;

@@ -130,6 +130,29 @@ read_cluster(struct at_main *a, struct err *err)
 
 /* ---- the parts ---- */
 
+/* The peers' key, and the warning if there is none where one should be. */
+static int
+open_key(const struct at_main *a, struct link_sec *s, struct err *err)
+{
+	const struct cluster *c = a->cluster;
+	const char *file = a->psk_file, *addr;
+	size_t i;
+
+	if (file == NULL && c != NULL)
+		file = c->psk_file;
+	if (link_sec_load(s, file, a->tls, a->insecure, err) != 0)
+		return -1;
+	for (i = 0; a->insecure && c != NULL && i < c->n_member; i++) {
+		addr = c->member[i].role == CLUSTER_FRONT ?
+		    c->member[i].pages : c->member[i].addr;
+		if (addr != NULL && link_sec_bare(s, addr)) {
+			log_warn(LINK_SEC_BARE, addr);
+			break;
+		}
+	}
+	return 0;
+}
+
 static int
 open_port(struct at_main *a, uint64_t fingerprint, struct err *err)
 {
@@ -137,6 +160,8 @@ open_port(struct at_main *a, uint64_t fingerprint, struct err *err)
 	const struct cluster_member *r;
 	struct link_opt o = { 0 };
 
+	if (open_key(a, &o.sec, err) != 0)
+		return -1;
 	o.me.role = LINK_FRONT;
 	snprintf(o.me.name, sizeof(o.me.name), "%s", a->name);
 	if (getrandom(&o.me.incarnation, sizeof(o.me.incarnation), 0) < 0)

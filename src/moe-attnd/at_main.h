@@ -21,9 +21,10 @@ struct at_main {
 	/* options */
 	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
 	const char *template_name, *key_file, *route_skew;
-	const char *device;
+	const char *device, *psk_file;
+	bool no_sandbox;
 	bool local, no_prefix, mixed, crc, insecure, dry_run, experiment;
-	int dtype, quiet, verbose;
+	int tls, dtype, quiet, verbose;
 	const char *groups;
 	int n_group, attn_policy;
 	struct at_queue_opt attn;

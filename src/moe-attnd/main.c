@@ -17,6 +17,7 @@
 #include "life.h"
 #include "log.h"
 #include "mem.h"
+#include "sandbox.h"
 
 #define CONTROLS	"\001\002\003\004\005\006\a\b\t\n\v\f\r\016\017"	\
 	"\020\021\022\023\024\025\026\027\030\031\032\033\034\035\036\037\177"
@@ -118,9 +119,19 @@ options(struct at_main *a)
 	    "which of the checkpoint's chat templates (default: its default)",
 	    0, 0, NULL },
 	{ 0, "api-key-file", CLI_STR, &a->key_file, "FILE",
-	    "keys that clients must send, one a line", 0, 0, NULL },
+	    "keys that clients must send, plain or hashed, one a line", 0, 0,
+	    NULL },
+	{ 0, "psk-file", CLI_STR, &a->psk_file, "FILE",
+	    "key that servers and we must have (or fd:N)", 0, 0,
+	    "MOE_PSK_FILE" },
+	{ 0, "tls", CLI_ENUM, &a->tls, LINK_TLS_NAMES,
+	    "TLS on tcp: links (auto: with a key, between machines)", 0, 0,
+	    NULL },
 	{ 0, "insecure", CLI_FLAG, &a->insecure, NULL,
-	    "serve on a public address without keys", 0, 0, NULL },
+	    "public addresses, of HTTP and of links, without keys", 0, 0,
+	    NULL },
+	{ 0, "no-sandbox", CLI_FLAG, &a->no_sandbox, NULL,
+	    "keep core dumps and every system call", 0, 0, NULL },
 	{ 0, "ready-fd", CLI_INT, &a->ready_fd, "N",
 	    "write a newline to descriptor N when ready", 0, 65535, NULL },
 	{ 't', "timeout", CLI_DUR, &a->drain_ns, "DUR",
@@ -233,11 +244,35 @@ on_usr1(void *arg)
 	    (unsigned long long)m.server_down, (unsigned long long)m.replays);
 }
 
+static void
+on_reload(void *arg)
+{
+	struct at_main *a = arg;
+	struct err err = ERR_INIT;
+
+	if (a->key_file == NULL)
+		log_info("HUP: no key file to read");
+	else if (at_api_reload(a->api, &err) != 0)
+		log_error("%s; going on as before", err.text);
+	else
+		log_info("%s: read anew", a->key_file);
+}
+
+static void
+shut_in(const struct at_main *a)
+{
+	struct err err = ERR_INIT;
+
+	sandbox_descriptors();
+	if (!a->no_sandbox && sandbox_enter(&err) != 0)
+		log_warn("%s", err.text);
+}
+
 static int
 serve(struct at_main *a, struct err *err)
 {
-	const struct life_opt lo = { a->loop, (int)a->ready_fd, on_drain, NULL,
-	    on_usr1, a };
+	const struct life_opt lo = { a->loop, (int)a->ready_fd, on_drain,
+	    on_reload, on_usr1, a };
 	const struct at_api_opt ao = { a->loop, a->http_addr, a->engine,
 	    a->token, a->chat, a->alias, a->key_file, a->insecure,
 	    a->defaults, a->request_ns, 0, 0, 0,
@@ -248,6 +283,7 @@ serve(struct at_main *a, struct err *err)
 	    at_api_start(&a->api, &ao, err) != 0)
 		return -1;
 	at_main_report_start(a);
+	shut_in(a);
 	log_info("http://%s serves %s (%s)", at_api_addr(a->api), a->alias,
 	    kern_variant(a->kn));
 	if (life_ready(a->life, err) != 0 || loop_run(a->loop, err) != 0)

@@ -69,6 +69,12 @@ ex_place_free(struct ex *ex)
 }
 
 const char *
+ex_place_psk(const struct ex *ex)
+{
+	return ex->place == NULL ? NULL : ex->place->cluster->psk_file;
+}
+
+const char *
 ex_place_router(const struct ex *ex)
 {
 	const struct cluster_member *r;

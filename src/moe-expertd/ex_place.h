@@ -17,6 +17,8 @@ void	ex_place_free(struct ex *ex);
 /* Assign this server's experts to ex->resid. */
 int	ex_place_assign(struct ex *ex, struct err *err);
 /* The router's address, or NULL. */
+/* The key file that the cluster file names; NULL: none. */
+const char *ex_place_psk(const struct ex *ex);
 const char *ex_place_router(const struct ex *ex);
 
 /* Engine thread: HUP, and LINK_MSG_WANT.  New experts are loaded in the

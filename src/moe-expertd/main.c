@@ -25,6 +25,7 @@
 #include "num.h"
 #include "policy.h"
 #include "rng.h"
+#include "sandbox.h"
 
 #define PROG	"moe-expertd"
 
@@ -137,12 +138,40 @@ open_experts(struct ex *ex, struct err *err)
 }
 
 static int
+open_key(const struct ex *ex, struct link_sec *s, struct err *err)
+{
+	const char *file = ex->opt.psk_file;
+
+	if (link_sec_load(s, file != NULL ? file : ex_place_psk(ex),
+	    ex->opt.tls, ex->opt.insecure, err) != 0)
+		return -1;
+	if (s->insecure && link_sec_bare(s, ex->opt.listen))
+		log_warn(LINK_SEC_BARE, ex->opt.listen);
+	return 0;
+}
+
+/* CUDA's driver starts threads and opens devices when it likes. */
+static void
+shut_in(const struct ex *ex)
+{
+	struct err err = ERR_INIT;
+
+	sandbox_descriptors();
+	if (!ex->opt.no_sandbox && strcmp(ex->opt.device, "cuda") != 0 &&
+	    sandbox_enter(&err) != 0)
+		log_warn("%s", err.text);
+}
+
+static int
 open_port(struct ex *ex, struct err *err)
 {
 	struct link_opt lo = { .slot_bytes = MAX_SLOT_BYTES,
 	    .depth = MAX_DEPTH };
 	const char *router = ex_place_router(ex);
 	struct err e = ERR_INIT;
+
+	if (open_key(ex, &lo.sec, err) != 0)
+		return -1;
 
 	lo.me.role = LINK_EXPERT;
 	snprintf(lo.me.name, sizeof(lo.me.name), "%s", ex->opt.name);
@@ -283,6 +312,7 @@ start(struct run *r, struct err *err)
 	if (open_port(&r->ex, err) != 0)
 		return -1;
 	say_what(&r->ex, r->ex.bound);
+	shut_in(&r->ex);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = pthread_create(&r->engine, NULL, ex_engine_run, &r->ex);

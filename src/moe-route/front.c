@@ -14,11 +14,13 @@
 #include "life.h"
 #include "log.h"
 #include "mem.h"
+#include "sandbox.h"
 
 #define PROG	"moe-route front"
 
 struct front {
-	const char *file, *addr, *name;
+	const char *file, *addr, *name, *key_file;
+	bool no_sandbox;
 	struct cli_list to;
 	int64_t ready_fd, spread;
 	uint64_t suspect_ns, suspect_max_ns;
@@ -70,9 +72,14 @@ parse(struct front *f, int argc, char **argv, struct err *err)
 		    0, NULL },
 		{ 0, "keep-memory", CLI_SIZE, &f->keep_bytes, "SIZE",
 		    "memory for them (default 64M)", 0, 0, NULL },
+		{ 0, "api-key-file", CLI_STR, &f->key_file, "FILE",
+		    "keys that clients must send, plain or hashed, one a line",
+		    0, 0, NULL },
 		{ 0, "insecure", CLI_FLAG, &f->insecure, NULL,
-		    "serve on a public address; the front ends check keys", 0,
-		    0, NULL },
+		    "serve on a public address without keys of the door's own",
+		    0, 0, NULL },
+		{ 0, "no-sandbox", CLI_FLAG, &f->no_sandbox, NULL,
+		    "keep core dumps and every system call", 0, 0, NULL },
 		{ 0, "ready-fd", CLI_INT, &f->ready_fd, "N",
 		    "write a newline to descriptor N when ready", 0, 65535,
 		    NULL },
@@ -193,19 +200,44 @@ on_usr1(void *arg)
 	    front_up_n_well(&f->door.pool), f->door.pool.n);
 }
 
+static void
+on_reload(void *arg)
+{
+	struct front *f = arg;
+	struct err err = ERR_INIT;
+
+	if (f->key_file == NULL)
+		log_info("HUP: no key file to read");
+	else if (front_door_reload(&f->door, &err) != 0)
+		log_error("%s; going on as before", err.text);
+	else
+		log_info("%s: read anew", f->key_file);
+}
+
+static void
+shut_in(const struct front *f)
+{
+	struct err err = ERR_INIT;
+
+	sandbox_descriptors();
+	if (!f->no_sandbox && sandbox_enter(&err) != 0)
+		log_warn("%s", err.text);
+}
+
 static int
 serve(struct front *f, struct err *err)
 {
-	const struct life_opt lo = { f->loop, (int)f->ready_fd, on_drain, NULL,
-	    on_usr1, f };
+	const struct life_opt lo = { f->loop, (int)f->ready_fd, on_drain,
+	    on_reload, on_usr1, f };
 	const struct front_opt o = { f->loop, f->addr, f->insecure,
-	    f->stall_ns, f->hang_ns, f->keep_ns, f->keep_bytes };
+	    f->stall_ns, f->hang_ns, f->keep_ns, f->keep_bytes, f->key_file };
 	int left;
 
 	f->drain_timer = loop_timer(f->loop, on_drain_over, f);
 	if (life_start(&f->life, &lo, err) != 0 ||
 	    front_door_start(&f->door, &o, err) != 0)
 		return -1;
+	shut_in(f);
 	log_info("http://%s serves for %d front ends", http_addr(f->door.http),
 	    f->door.pool.n);
 	if (life_ready(f->life, err) != 0 || loop_run(f->loop, err) != 0)

@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "front_job.h"
+#include "keys.h"
 #include "mem.h"
 
 #define SWEEP_NS	1000000000u
@@ -156,16 +157,48 @@ on_sweep(void *arg)
 }
 
 int
+front_door_reload(struct front_door *d, struct err *err)
+{
+	struct keys *k;
+
+	if (d->o.key_file == NULL)
+		return 0;
+	if (keys_load(&k, d->o.key_file, err) != 0)
+		return -1;
+	keys_free(d->keys);
+	d->keys = k;
+	return 0;
+}
+
+/* As at a front end: everything but /health needs a key. */
+static bool
+admit(struct http_req *r, void *arg)
+{
+	const struct http_error e = { .status = 401 };
+	const struct front_door *d = arg;
+	const char *auth = http_header(r, "authorization");
+
+	if (d->keys == NULL || strcmp(http_path(r), "/health") == 0 ||
+	    keys_admit(d->keys, auth))
+		return true;
+	http_add_header(r, "WWW-Authenticate", "Bearer");
+	http_fail(r, &e, auth == NULL ? "an API key is needed: Authorization: "
+	    "Bearer KEY" : "this API key is not known");
+	return false;
+}
+
+int
 front_door_start(struct front_door *d, const struct front_opt *o,
     struct err *err)
 {
 	const struct http_opt h = { .loop = o->loop, .addr = o->addr,
-	    .route = routes, .arg = d, .max_out_bytes = MAX_OUT };
+	    .route = routes, .arg = d, .admit = admit, .max_out_bytes = MAX_OUT };
 
 	d->o = *o;
 	d->keep.max_bytes = o->keep_bytes;
 	d->keep.keep_ns = o->keep_ns;
-	if (http_check_addr(o->addr, false, o->insecure, err) != 0)
+	if (front_door_reload(d, err) != 0 ||
+	    http_check_addr(o->addr, d->keys != NULL, o->insecure, err) != 0)
 		return -1;
 	if (getrandom(&d->seed, sizeof(d->seed), 0) !=
 	    (ssize_t)sizeof(d->seed))
@@ -198,6 +231,7 @@ front_door_stop(struct front_door *d)
 	front_relay_stop(d);
 	front_keep_clear(&d->keep);
 	front_up_stop(&d->pool);
+	keys_free(d->keys);
 	loop_timer_free(d->sweep);
 	loop_timer_free(d->idle);
 }

@@ -21,6 +21,7 @@ struct front_opt {
 	uint64_t stall_ns;	/* a request may wait this long */
 	uint64_t hang_ns;	/* see front_up.h */
 	uint64_t keep_ns, keep_bytes;	/* of Idempotency-Keys */
+	const char *key_file;	/* keys.h; NULL: the front ends check keys */
 };
 
 struct front_stat {
@@ -41,6 +42,7 @@ struct front_door {
 	struct front_pool pool;
 	struct http *http;
 	struct front_keep keep;
+	struct keys *keys;	/* NULL: anybody may come in */
 	struct front_job *job;
 	struct front_relay *relay;
 	int n_job, n_relay;
@@ -57,6 +59,8 @@ struct front_door {
  * front_door_well and front_door_hung and the door as their argument. */
 int	front_door_start(struct front_door *d, const struct front_opt *o,
 	    struct err *err);
+/* Read the key file anew; -1: as before, with what is wrong. */
+int	front_door_reload(struct front_door *d, struct err *err);
 void	front_door_well(void *door);
 void	front_door_hung(void *door, struct front_up *u);
 void	front_door_suspect(void *door, struct front_up *u);

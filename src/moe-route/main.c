@@ -31,6 +31,7 @@ main(int argc, char **argv)
 		{ "plan", "print the even placement of experts", rt_plan_main },
 		{ "diff", "print what two maps differ in", rt_diff_main },
 		{ "front", "serve HTTP over several front ends", front_main },
+		{ "key", "make a key for clients or peers", rt_key_main },
 		{ "stats", "say how even a load is", rt_stats_main },
 		{ NULL, NULL, NULL },
 	};

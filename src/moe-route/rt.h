@@ -6,6 +6,7 @@
 int	rt_serve_main(int argc, char **argv);
 int	rt_status_main(int argc, char **argv);
 int	rt_plan_main(int argc, char **argv);
+int	rt_key_main(int argc, char **argv);
 int	rt_stats_main(int argc, char **argv);
 int	rt_move_main(int argc, char **argv);
 int	rt_drain_main(int argc, char **argv);

@@ -38,13 +38,20 @@ rt_client_open(struct rt_client *c, const struct rt_client_opt *o,
     struct err *err)
 {
 	struct link_opt lo = { .hello_ns = o->limit_ns };
+	const char *key = o->psk_file;
 
 	memset(c, 0, sizeof(*c));
+	if (find(c, o, err) != 0)
+		return -1;
+	if (key == NULL && c->cluster != NULL)
+		key = c->cluster->psk_file;
+	if (link_sec_load(&lo.sec, key, o->tls, o->insecure, err) != 0)
+		return -1;
 	lo.me.role = LINK_TOOL;
 	lo.me.mixed = true;
 	snprintf(lo.me.name, sizeof(lo.me.name), "tool-%d", (int)getpid());
 	lo.me.incarnation = rng_at(clock_ns(), (uint64_t)getpid(), 0);
-	if (find(c, o, err) != 0 || link_port_open(&c->port, &lo, err) != 0)
+	if (link_port_open(&c->port, &lo, err) != 0)
 		return -1;
 	c->pair = link_dial(c->port, c->addr, NULL, err);
 	return c->pair != NULL ? 0 : -1;
@@ -98,7 +105,7 @@ exchange(struct rt_client *c, const char *ask, uint64_t deadline_ns,
 			if (ev.what == LINK_UP && !asked)
 				asked = link_msg(ev.pair, LINK_MSG_ASK, ask,
 				    strlen(ask)) == 0;
-			if (ev.what == LINK_DOWN && asked)
+			if (ev.what == LINK_DOWN && (asked || ev.refused))
 				return no_answer(c, err);
 			if (ev.what != LINK_MSG || (ev.type !=
 			    LINK_MSG_REPLY && ev.type != LINK_MSG_MAP))

@@ -23,6 +23,7 @@
 #include "model.h"
 #include "rt.h"
 #include "rt_core.h"
+#include "sandbox.h"
 
 #define PROG	"moe-route"
 
@@ -31,6 +32,9 @@ enum { ORDER_STOP = 1, ORDER_RELOAD = 2 };
 struct serve {
 	struct rt_core_opt o;
 	const char *listen;
+	const char *psk_file;
+	int tls;
+	bool insecure, no_sandbox;
 	int64_t ready_fd;
 	bool quiet, dry_run;
 	int verbose;
@@ -67,6 +71,16 @@ parse(struct serve *s, int argc, char **argv, struct err *err)
 		{ 0, "settle", CLI_DUR, &s->o.settle_ns, "DUR",
 		    "listen to members first, at most this long (default 3s)",
 		    0, 0, NULL },
+		{ 0, "psk-file", CLI_STR, &s->psk_file, "FILE",
+		    "key that peers and we must have (or fd:N)", 0, 0,
+		    "MOE_PSK_FILE" },
+		{ 0, "tls", CLI_ENUM, &s->tls, LINK_TLS_NAMES,
+		    "TLS on tcp: links (auto: with a key, between machines)",
+		    0, 0, NULL },
+		{ 0, "insecure", CLI_FLAG, &s->insecure, NULL,
+		    "links beyond this machine without a key", 0, 0, NULL },
+		{ 0, "no-sandbox", CLI_FLAG, &s->no_sandbox, NULL,
+		    "keep core dumps and every system call", 0, 0, NULL },
 		{ 0, "ready-fd", CLI_INT, &s->ready_fd, "N",
 		    "write a newline to descriptor N when ready", 0, 1 << 20,
 		    NULL },
@@ -169,6 +183,11 @@ open_port(struct serve *s, struct err *err)
 	 * idle cluster sleeps. */
 	struct link_opt lo = { .max_pair = 8192, .heartbeat_ns = 1000000000 };
 
+	if (link_sec_load(&lo.sec, s->psk_file != NULL ? s->psk_file :
+	    s->core.cluster->psk_file, s->tls, s->insecure, err) != 0)
+		return -1;
+	if (s->insecure && link_sec_bare(&lo.sec, s->own_addr))
+		log_warn(LINK_SEC_BARE, s->own_addr);
 	lo.me.role = LINK_ROUTE;
 	lo.me.mixed = true;
 	snprintf(lo.me.name, sizeof(lo.me.name), "%s", s->own_name);
@@ -193,6 +212,16 @@ start_thread(struct serve *s, struct err *err)
 	return rc == 0 ? 0 : err_sys(err, ERR_TEMP, rc, "port thread");
 }
 
+static void
+shut_in(const struct serve *s)
+{
+	struct err err = ERR_INIT;
+
+	sandbox_descriptors();
+	if (!s->no_sandbox && sandbox_enter(&err) != 0)
+		log_warn("%s", err.text);
+}
+
 static int
 serve(struct serve *s, struct err *err)
 {
@@ -215,6 +244,7 @@ serve(struct serve *s, struct err *err)
 	/* From here on, registry and map are the port thread's. */
 	if (start_thread(s, err) != 0)
 		return -1;
+	shut_in(s);
 	rc = life_ready(s->life, err);
 	if (rc == 0)
 		rc = loop_run(s->loop, err);

@@ -540,6 +540,7 @@ hang_up() { # BODY: begin it, hang up when it runs, and see it cancelled
 
 @test "keys: 401 without one of them; a public address needs them" {
 	printf '# keys\nfirst-key\nother-key\n' >"$RUN/keys"
+	chmod 600 "$RUN/keys"
 	start_front_g_keys
 	URL=$G
 	bad 401 - /v1/completions "{$ONCE,\"max_tokens\":1}"

@@ -88,7 +88,7 @@ test_refused(void)
 		{ "moe-cluster 1\nreplicas 0\n",
 		    "x:2: replicas: '0' is not a number from 1 to 64" },
 		{ "moe-cluster 1\n\nfoo bar\n", "x:3: 'foo' is not known here "
-		    "(model, replicas, expert, front, route)" },
+		    "(model, replicas, psk-file, expert, front, route)" },
 	};
 	struct err err = ERR_INIT;
 	struct cluster *c;
