@@ -65,6 +65,7 @@ struct at_main {
 #define AT_MAIN_INIT {							\
 	.http_addr = "127.0.0.1:8080", .name = "front", .groups = "1",	\
 	.device = "cpu", .scale = 1,					\
+	.attn_policy = 1 /* wait */,					\
 	.attn = { .hold_ns = 200000u, .urgent_ns = 30000000u,		\
 	    .decay = 0.8 }, .attn_lookahead = 3, .prompt_rows = 16384,	\
 	.max_seq = 256, .max_queue = 1024, .step_rows = 512,		\

@@ -68,7 +68,7 @@ options(struct at_main *a)
 	    "groups of rows in flight, 1 to 8, or free: no barrier (default 1)",
 	    0, 0, NULL },
 	{ 0, "attn-policy", CLI_ENUM, &a->attn_policy, POLICY_NAMES,
-	    "free: what attention runs next (default fifo)", 0, 0, NULL },
+	    "free: what attention runs next (default wait)", 0, 0, NULL },
 	{ 0, "attn-hold", CLI_DUR, &a->attn.hold_ns, "DUR",
 	    "wait, defrag: longest wait for company (default 200us)",
 	    0, 0, NULL },

@@ -39,7 +39,7 @@ local_bits() {
 --groups 3 --chunk 16
 --groups 5 --chunk 7
 --groups free
---groups free --attn-policy wait --chunk 7
+--groups free --attn-policy fifo --chunk 7
 --groups free --attn-policy defrag --attn-batch 4 --prompt-rows 9
 --groups free --attn-policy auto --chunk 16
 ROWS
