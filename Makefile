@@ -220,6 +220,7 @@ install: all
 	install -m 644 kernels/emu/devices/*.tsv $(DESTDIR)$(PREFIX)/share/moe/devices
 	install -m 755 $(prog_bin) $(scripts) $(DESTDIR)$(PREFIX)/bin
 	cp -r models/tales $(DESTDIR)$(PREFIX)/share/moe/models/
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/moe/drills contrib/drills/*.drill
 	rm -f $(DESTDIR)$(PREFIX)/share/moe/models/tales/golden.json
 	for s in 1 5 7 8; do for m in man/*.$$s; do [ -e "$$m" ] || continue; \
 		install -D -m 644 "$$m" $(DESTDIR)$(PREFIX)/share/man/man$$s/$$(basename "$$m"); done; done

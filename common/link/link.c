@@ -358,8 +358,11 @@ link_dial(struct link_port *p, const char *addr, void *user, struct err *err)
 		mem_free(pair);
 		return NULL;
 	}
-	if (pair->addr.faulty)
-		pair->fault = link_fault_new(&pair->addr.fault);
+	if (pair->addr.faulty && (pair->fault =
+	    link_fault_new(&pair->addr.fault, err)) == NULL) {
+		mem_free(pair);
+		return NULL;
+	}
 	pair->port = p;
 	pair->user = user;
 	pair->dial = LINK_D_WAIT;

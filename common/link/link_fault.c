@@ -23,6 +23,7 @@
 
 #include "buf.h"
 #include "clock.h"
+#include "link_fault_live.h"
 #include "link_tp.h"
 #include "mem.h"
 #include "rng.h"
@@ -34,8 +35,7 @@
 #define BYTES_AT	(SLOT_HEAD + 44)
 
 struct link_fault {
-	struct link_fault_spec s;
-	uint64_t born_ns;
+	struct link_fault_live *live;
 	struct link_faults n;	/* data thread; n.slots numbers the draws */
 };
 
@@ -79,49 +79,49 @@ struct fault_ring {
 /* ---- of a pair ---- */
 
 struct link_fault *
-link_fault_new(const struct link_fault_spec *s)
+link_fault_new(const struct link_fault_spec *s, struct err *err)
 {
-	struct link_fault *f = mem_zalloc(sizeof(*f));
+	struct link_fault_live *live = link_fault_live_new(s, err);
+	struct link_fault *f;
 
-	f->s = *s;
-	f->born_ns = clock_ns();
+	if (live == NULL)
+		return NULL;
+	f = mem_zalloc(sizeof(*f));
+	f->live = live;
 	return f;
 }
 
 void
 link_fault_free(struct link_fault *f)
 {
+	if (f != NULL)
+		link_fault_live_free(f->live);
 	mem_free(f);
 }
 
-static bool
-in_force(const struct link_fault *f, uint64_t now_ns)
+/* What f does now, NULL: nothing. */
+static const struct link_fault_spec *
+spec(const struct link_fault *f, uint64_t now_ns)
 {
-	uint64_t age = now_ns - f->born_ns;
+	const struct link_fault_use *u = link_fault_live_now(f->live, now_ns);
 
-	return age >= f->s.after_ns &&
-	    (f->s.until_ns == 0 || age < f->s.until_ns);
+	return link_fault_live_in_force(u, now_ns) ? &u->s : NULL;
 }
 
 bool
 link_fault_silent(const struct link_fault *f, enum link_fault_way w,
     uint64_t now_ns)
 {
-	return f != NULL && f->s.silent[w] && in_force(f, now_ns);
+	const struct link_fault_spec *s = f != NULL ? spec(f, now_ns) : NULL;
+
+	return s != NULL && s->silent[w];
 }
 
 uint64_t
 link_fault_cut_ns(const struct link_fault *f, uint64_t up_ns)
 {
-	uint64_t at, from;
-
-	if (f == NULL || f->s.cut_at_ns == 0)
-		return UINT64_MAX;
-	at = up_ns + f->s.cut_at_ns;
-	from = f->born_ns + f->s.after_ns;
-	if (at < from)
-		at = from;
-	return in_force(f, at) ? at : UINT64_MAX;
+	return f == NULL ? UINT64_MAX : link_fault_live_cut_ns(
+	    link_fault_live_now(f->live, up_ns), up_ns);
 }
 
 void
@@ -141,25 +141,23 @@ key_of(enum draw d, enum link_fault_way w)
 	return (uint64_t)d << 1 | w;
 }
 
-/* Does it happen to the nth slot of way w? */
+/* Does what has probability p by s happen to the nth slot of way w? */
 static bool
-chance(const struct link_fault *f, double p, enum draw d,
+chance(const struct link_fault_spec *s, double p, enum draw d,
     enum link_fault_way w, uint64_t nth)
 {
-	return p > 0 && f->s.way[w] && in_force(f, clock_ns()) &&
-	    rng_unit(f->s.seed, key_of(d, w), nth) < p;
+	return p > 0 && s->way[w] && rng_unit(s->seed, key_of(d, w), nth) < p;
 }
 
 /* When it arrives: after the one before it, whatever the jitter. */
 static uint64_t
 due(struct fault_ring *fr, enum link_fault_way w, uint64_t nth, uint32_t bytes)
 {
-	struct link_fault *f = fr->f;
-	const struct link_fault_spec *s = &f->s;
 	struct lane *l = &fr->lane[w];
 	uint64_t now = clock_ns(), at = now;
+	const struct link_fault_spec *s = spec(fr->f, now);
 
-	if (!s->way[w] || !in_force(f, now))
+	if (s == NULL || !s->way[w])
 		return l->last_ns > now ? l->last_ns : now;
 	if (s->bytes_s != 0) {
 		if (l->busy_ns < now)
@@ -173,7 +171,7 @@ due(struct fault_ring *fr, enum link_fault_way w, uint64_t nth, uint32_t bytes)
 	if (at < l->last_ns)
 		at = l->last_ns;
 	l->last_ns = at;
-	f->n.delayed += at > now;
+	fr->f->n.delayed += at > now;
 	return at;
 }
 
@@ -193,20 +191,22 @@ static void
 corrupt(struct fault_ring *fr, uint8_t *slot, enum link_fault_way w,
     uint64_t nth, uint32_t bytes)
 {
-	const struct link_fault *f = fr->f;
+	const struct link_fault_spec *s = spec(fr->f, clock_ns());
 	uint32_t end = SLOT_HEAD + bytes;
 	uint32_t rows = SLOT_BODY + 8u * buf_le16(slot + N_ROUTE_AT);
 	uint32_t at[LINK_PARTS + 1] = { SLOT_HEAD, SLOT_BODY, 0, end };
 	int i;
 
+	if (s == NULL)
+		return;
 	/* Padding between routes and rows counts as routes. */
 	rows = (rows + 15) & ~15u;
 	at[LINK_PAYLOAD] = rows < end ? rows : end;
 	for (i = 0; i < LINK_PARTS; i++)
-		if (chance(f, f->s.corrupt[i], (enum draw)(D_CORRUPT + i), w,
+		if (chance(s, s->corrupt[i], (enum draw)(D_CORRUPT + i), w,
 		    nth))
 			spoil(fr, slot, at[i], at[i + 1] - at[i],
-			    rng_at(f->s.seed, key_of((enum draw)(D_WHERE + i),
+			    rng_at(s->seed, key_of((enum draw)(D_WHERE + i),
 			    w), nth));
 }
 
@@ -249,11 +249,10 @@ first_due(const struct lane *l, uint64_t now_ns)
 static int
 count_slot(struct fault_ring *fr, struct err *err)
 {
-	const struct link_fault *f = fr->f;
+	const struct link_fault_spec *s = spec(fr->f, clock_ns());
 
 	fr->n_slot++;
-	if (f->s.cut_slots == 0 || fr->n_slot < f->s.cut_slots ||
-	    !in_force(f, clock_ns()))
+	if (s == NULL || s->cut_slots == 0 || fr->n_slot < s->cut_slots)
 		return 0;
 	fr->f->n.cut++;
 	(void)shutdown(fr->in->fd, SHUT_RDWR);
@@ -268,6 +267,7 @@ deliver(struct fault_ring *fr, struct late l, struct err *err)
 	struct link_ring *in = fr->in;
 	uint8_t *to = link_ring_req(in, l.slot);
 	struct link_slot *s = &in->slot[l.slot];
+	const struct link_fault_spec *now;
 
 	memcpy(to + SLOT_HEAD, link_ring_req(&fr->r, l.slot) + SLOT_HEAD,
 	    l.bytes);
@@ -276,8 +276,9 @@ deliver(struct fault_ring *fr, struct late l, struct err *err)
 	s->seq = fr->r.slot[l.slot].seq;
 	if (in->tp->put(in, l.slot, l.bytes, err) != 0)
 		return -1;
-	if (chance(fr->f, fr->f->s.duplicate, D_DUPLICATE, LINK_OUT, l.nth) &&
-	    !in->want_out) {	/* else the first copy has not left yet */
+	now = spec(fr->f, clock_ns());
+	if (now != NULL && chance(now, now->duplicate, D_DUPLICATE, LINK_OUT,
+	    l.nth) && !in->want_out) {	/* else the first copy has not left yet */
 		fr->f->n.duplicated++;
 		if (in->tp->put(in, l.slot, l.bytes, err) != 0)
 			return -1;
@@ -301,11 +302,13 @@ send_due(struct fault_ring *fr, struct err *err)
 static bool
 lost(struct link_fault *f, enum link_fault_way w, uint64_t nth)
 {
-	if (link_fault_silent(f, w, clock_ns())) {
+	const struct link_fault_spec *s = spec(f, clock_ns());
+
+	if (s != NULL && s->silent[w]) {
 		f->n.silenced++;
 		return true;
 	}
-	if (chance(f, f->s.drop, D_DROP, w, nth)) {
+	if (s != NULL && chance(s, s->drop, D_DROP, w, nth)) {
 		f->n.dropped++;
 		return true;
 	}
@@ -351,6 +354,7 @@ arrive(struct fault_ring *fr, int i)
 	uint64_t nth = f->n.slots[LINK_IN]++;
 	uint32_t body = buf_le32(from + BYTES_AT);
 	struct late l = { .slot = (uint8_t)i, .nth = nth };
+	const struct link_fault_spec *s;
 
 	in->slot[i].state = LINK_S_FREE;
 	if (lost(f, LINK_IN, nth))
@@ -361,9 +365,10 @@ arrive(struct fault_ring *fr, int i)
 	memcpy(to + SLOT_HEAD, from + SLOT_HEAD, l.bytes);
 	corrupt(fr, to, LINK_IN, nth, l.bytes);
 	fr->r.slot[i].got = in->slot[i].got;
-	if (chance(f, f->s.duplicate, D_DUPLICATE, LINK_IN, nth))
+	s = spec(f, clock_ns());
+	if (s != NULL && chance(s, s->duplicate, D_DUPLICATE, LINK_IN, nth))
 		copy_again(fr, i, l.bytes);
-	l.held = chance(f, f->s.reorder, D_REORDER, LINK_IN, nth);
+	l.held = s != NULL && chance(s, s->reorder, D_REORDER, LINK_IN, nth);
 	l.due_ns = due(fr, LINK_IN, nth, l.bytes);
 	if (l.held) {
 		l.due_ns += REORDER_NS;

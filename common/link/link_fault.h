@@ -23,6 +23,12 @@
  *                          from link_dial
  *     seed=N               the draws; default 1
  *
+ * or @FILE: the specification is the first word of FILE, or none when that is
+ * empty.  FILE is opened when the pair is dialled and read again every few
+ * milliseconds, so it is to be written in place; after, until and cut-at count
+ * from when a text was first seen, and a word that is no specification changes
+ * nothing.
+ *
  * P is 0 to 1.  Whether something happens to the n-th slot that goes one way
  * over a pair is a function of (seed, fault, way, n), across reconnections, so
  * that it can be repeated.  HELLO and what belongs to it is never disturbed.
@@ -47,7 +53,10 @@ enum link_fault_way { LINK_OUT = 0, LINK_IN = 1 };
 
 enum link_fault_part { LINK_HEADER = 0, LINK_ROUTES, LINK_PAYLOAD, LINK_PARTS };
 
+#define LINK_FAULT_FILE	120
+
 struct link_fault_spec {
+	char file[LINK_FAULT_FILE];	/* "": the rest counts */
 	uint64_t seed;
 	uint64_t delay_ns, jitter_ns;
 	uint64_t bytes_s;	/* throttle; 0: none */
@@ -69,7 +78,9 @@ int	link_fault_spec_parse(const char *text, size_t n,
 /* What a dialled pair keeps across its connections. */
 struct link_fault;
 
-struct link_fault *link_fault_new(const struct link_fault_spec *s);
+/* NULL: ERR_USAGE, its file cannot be opened. */
+struct link_fault *link_fault_new(const struct link_fault_spec *s,
+	    struct err *err);
 void	link_fault_free(struct link_fault *f);		/* NULL is fine */
 
 /* Control thread.  Put a ring in front of a client's true ring, which it owns

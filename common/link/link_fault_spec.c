@@ -119,6 +119,17 @@ take(struct link_fault_spec *s, char *word, unsigned *seen, struct err *err)
 	return set(s, &keys[i], val, err);
 }
 
+static int
+set_file(struct link_fault_spec *s, const char *text, size_t n,
+    struct err *err)
+{
+	if (n == 0 || n >= sizeof(s->file))
+		return err_set(err, ERR_USAGE, "fault: a file name of %zu "
+		    "bytes, want 1 to %zu", n, sizeof(s->file) - 1);
+	memcpy(s->file, text, n);
+	return 0;
+}
+
 int
 link_fault_spec_parse(const char *text, size_t n, struct link_fault_spec *s,
     struct err *err)
@@ -131,6 +142,8 @@ link_fault_spec_parse(const char *text, size_t n, struct link_fault_spec *s,
 	memset(s, 0, sizeof(*s));
 	s->seed = 1;
 	s->way[LINK_OUT] = s->way[LINK_IN] = true;
+	if (n > 0 && text[0] == '@')
+		return set_file(s, text + 1, n - 1, err);
 	for (;;) {
 		comma = memchr(text, ',', (size_t)(end - text));
 		len = (size_t)((comma != NULL ? comma : end) - text);

@@ -25,6 +25,7 @@ struct at_server {
 	struct link_pair *pair;
 	bool up, draining;
 	bool masked;		/* dead by an operator's word, until the next map */
+	bool noticed, was_down, owes_replay;	/* its last failure, in events */
 	char last_why[256];	/* it went down: as logged */
 	bool knows_hold;	/* hold is what the server said */
 	struct hold hold;

@@ -20,7 +20,7 @@
 struct at_main {
 	/* options */
 	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
-	const char *template_name, *key_file, *route_skew;
+	const char *template_name, *key_file, *route_skew, *event_file;
 	const char *device, *psk_file;
 	bool no_sandbox;
 	bool local, no_prefix, mixed, crc, insecure, dry_run, experiment;

@@ -6,6 +6,7 @@
 
 #include "at_call.h"
 #include "clock.h"
+#include "event_log.h"
 #include "log.h"
 
 /* Weight of a new sample in the smoothed round trip (as in RFC 6298). */
@@ -218,6 +219,8 @@ at_server_check(struct at_server *s, uint64_t now_ns)
 	 * memory, so nothing that comes late can be taken for an answer. */
 	log_warn("server %s: a call's deadline has passed", s->name);
 	s->up = false;
+	s->noticed = true;
+	event_log_put(s->name, "noticed", "deadline");
 	link_break(s->pair, "a call's deadline has passed");
 }
 
@@ -259,6 +262,9 @@ up(struct at_server *s)
 		return;
 	}
 	log_info("server %s: up (%s)", s->name, link_addr(s->pair));
+	if (s->was_down)
+		event_log_put(s->name, "repaired", NULL);
+	s->noticed = s->was_down = false;
 	at_disp_news(s->d);
 }
 
@@ -273,7 +279,14 @@ down(struct at_server *s, const struct link_event *ev)
 		snprintf(s->last_why, sizeof(s->last_why), "%s", ev->reason);
 		log_warn("server %s: %s", s->name, ev->reason);
 	}
-	s->up = false;
+	if (s->up && !s->noticed)
+		event_log_put(s->name, "noticed", ev->reason);
+	s->owes_replay = s->out != NULL || s->queue != NULL;
+	if (s->up || s->noticed) {
+		s->was_down = true;
+		event_log_put(s->name, "masked", NULL);
+	}
+	s->up = s->noticed = false;
 	s->rtt_ns = 0;
 	while ((c = s->out) != NULL) {
 		s->out = c->next;
@@ -319,6 +332,20 @@ unlink_out(struct at_server *s, const struct at_call *c)
 	return false;
 }
 
+/* The first answer to calls that were sent again. */
+static void
+note_replay(struct at_disp *d)
+{
+	int i;
+
+	for (i = 0; i < d->n_server; i++) {
+		if (!d->server[i]->owes_replay)
+			continue;
+		d->server[i]->owes_replay = false;
+		event_log_put(d->server[i]->name, "replayed", NULL);
+	}
+}
+
 /* Copy the answer's rows to the flight. */
 static void
 accept(struct at_server *s, struct at_call *c, const void *mem)
@@ -336,6 +363,8 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 	}
 	at_flight_settle(d, f, c->route, c->n);
 	measure(s, c);
+	if (c->replay)
+		note_replay(d);
 	at_call_free(d, c);
 }
 

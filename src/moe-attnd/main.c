@@ -14,6 +14,7 @@
 #include "at_main.h"
 #include "cli.h"
 #include "clock.h"
+#include "event_log.h"
 #include "life.h"
 #include "log.h"
 #include "mem.h"
@@ -132,6 +133,8 @@ options(struct at_main *a)
 	    NULL },
 	{ 0, "no-sandbox", CLI_FLAG, &a->no_sandbox, NULL,
 	    "keep core dumps and every system call", 0, 0, NULL },
+	{ 0, "events", CLI_STR, &a->event_file, "FILE",
+	    "append what befalls expert servers, as #moe:event/1", 0, 0, NULL },
 	{ 0, "ready-fd", CLI_INT, &a->ready_fd, "N",
 	    "write a newline to descriptor N when ready", 0, 65535, NULL },
 	{ 't', "timeout", CLI_DUR, &a->drain_ns, "DUR",
@@ -316,7 +319,9 @@ main(int argc, char **argv)
 	log_init("moe-attnd", a.name, LOG_INFO + a.verbose - a.quiet < 0 ?
 	    LOG_ERROR : LOG_INFO + a.verbose - a.quiet > LOG_DEBUG ?
 	    LOG_DEBUG : (enum log_level)(LOG_INFO + a.verbose - a.quiet));
-	if (at_main_open(&a, &err) != 0) {
+	if ((a.event_file != NULL && !a.dry_run &&
+	    event_log_open(a.event_file, a.name, &err) != 0) ||
+	    at_main_open(&a, &err) != 0) {
 		rc = -1;
 	} else if (a.dry_run) {
 		puts("ok");
@@ -328,6 +333,7 @@ main(int argc, char **argv)
 	if (rc != 0)
 		log_error("%s", err.text);
 	at_main_close(&a);
+	event_log_close();
 	mem_free((void *)(uintptr_t)opt);
 	return rc == 0 ? 0 : err.code;
 }

@@ -6,8 +6,8 @@
  *     streams 8
  *     tokens 64
  *     at 500ms kill e1 restart 1s
- *     tokens-out 200 stop expert for 300ms
- *     every 2s count 4 kill expert restart 500ms
+ *     tokens-out 200 stop expert for 100ms-300ms
+ *     every 2s count 4 link expert delay=5ms for 500ms
  */
 #ifndef MOE_FS_DRILL_H
 #define MOE_FS_DRILL_H
@@ -17,19 +17,29 @@
 #include <stdint.h>
 
 #include "err.h"
+#include "rng.h"
 
-enum fs_action { FS_KILL = 1, FS_STOP, FS_CONT, FS_TERM };
+enum fs_action { FS_KILL = 1, FS_STOP, FS_CONT, FS_TERM, FS_START, FS_LINK,
+	FS_LOAD, FS_DO, FS_ROLL };
+
+struct fs_span {		/* a time, or a random one between two */
+	uint64_t lo_ns, hi_ns;
+};
 
 struct fs_step {
 	int line;
-	/* when: at_ns from the start, or after_tok tokens of the whole load,
-	 * or every_ns, count times */
-	uint64_t at_ns, after_tok, every_ns;
-	int count;		/* 1 unless every_ns */
+	/* when: at from the start, or after that many tokens or answers of the
+	 * whole load, or every, count times or until that time */
+	struct fs_span at, every;
+	uint64_t after_tok, after_answer, until_ns;	/* until 0: count */
+	int count;		/* 1 unless every */
 	enum fs_action action;
-	char who[48];		/* a member's id, or a role: expert, front, route */
-	bool undo;		/* restart (kill, term) or go on (stop) ... */
-	uint64_t undo_ns;	/* ... after this time */
+	char who[48];		/* a member's id, a role (expert, front, route,
+				 * door), any; "" for load and do */
+	char text[200];		/* link: the faults; do: the command */
+	double factor;		/* load: times as many streams */
+	bool undo;		/* restart, go on, heal ... */
+	struct fs_span undo_after;	/* ... after this time */
 };
 
 struct fs_drill {
@@ -37,8 +47,13 @@ struct fs_drill {
 	uint64_t seed;
 	int streams, requests;	/* at once; different ones */
 	int tokens;		/* of each answer */
-	double temperature;
+	double temperature[8];	/* requests use them in turn */
+	int n_temperature;
+	int words_lo, words_hi;	/* prompts are filled up to; 0: as they are */
 	uint64_t limit_ns;	/* of a stream: then it is lost */
+	uint64_t quiet_ns;	/* load goes on before the steps' clock starts */
+	uint64_t settle_ns;	/* and after the last step */
+	uint64_t rest_ns;	/* a role is left alone after each undo */
 	char **prompt;
 	size_t n_prompt, cap_prompt;
 	struct fs_step *step;
@@ -54,5 +69,7 @@ int	fs_drill_parse(struct fs_drill **out, const char *text, size_t n,
 	    const char *path, struct err *err);
 void	fs_drill_free(struct fs_drill *d);	/* NULL is fine */
 const char *fs_drill_action_name(enum fs_action a);
+/* A time within it; draws only when it is a range. */
+uint64_t fs_drill_draw(const struct fs_span *s, struct rng *r);
 
 #endif

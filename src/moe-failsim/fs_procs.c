@@ -8,17 +8,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "mem.h"
 #include "rec.h"
 #include "str.h"
 
-enum { C_ROLE, C_ID, C_PID, C_N };
+enum { C_ROLE, C_ID, C_PID, C_ADDR, C_N };
 
 static const struct rec_col procs_col[] = {
 	[C_ROLE] = { "role", REC_STR, 0 },
 	[C_ID] = { "id", REC_STR, 0 },
 	[C_PID] = { "pid", REC_INT, 0 },
+	[C_ADDR] = { "address", REC_STR, REC_OPTIONAL },
 	[C_N] = { NULL, 0, 0 },
 };
 
@@ -63,6 +65,21 @@ is_member(pid_t pid, const char *dir)
 	return found;
 }
 
+/* fault:@FILE:... */
+static void
+find_faults(struct fs_proc *p, const char *addr)
+{
+	static const char mark[] = "fault:@";
+	size_t n;
+
+	if (addr == NULL || strncmp(addr, mark, sizeof(mark) - 1) != 0)
+		return;
+	addr += sizeof(mark) - 1;
+	n = strcspn(addr, ":");
+	if (n < sizeof(p->fault_file))
+		memcpy(p->fault_file, addr, n);
+}
+
 static int
 take(struct fs_procs *out, const char *dir, const struct rec_in *in,
     struct err *err)
@@ -81,6 +98,7 @@ take(struct fs_procs *out, const char *dir, const struct rec_in *in,
 	p.alive = state != 0 && state != 'Z' && state != 'X' &&
 	    is_member(p.pid, dir);
 	p.stopped = state == 'T';
+	find_faults(&p, in->val[C_ADDR].have ? in->val[C_ADDR].s : NULL);
 	mem_grow((void **)&out->p, &out->cap, out->n + 1, sizeof(*out->p));
 	out->p[out->n++] = p;
 	return 0;
@@ -119,33 +137,112 @@ fs_procs_free(struct fs_procs *s)
 	*s = (struct fs_procs){ NULL, 0, 0 };
 }
 
-int
-fs_procs_start(const char *dir, const char *id, struct err *err)
+const struct fs_proc *
+fs_procs_find(const struct fs_procs *s, const char *id)
 {
-	char *path = mem_printf("%s/cmd/%s", dir, id);
-	char *argv[] = { path, NULL };
+	size_t i;
+
+	for (i = 0; i < s->n; i++)
+		if (strcmp(s->p[i].id, id) == 0)
+			return &s->p[i];
+	return NULL;
+}
+
+/* out: where its output goes; NULL: standard error. */
+static int
+spawn(char *const argv[], const char *out, pid_t *pid, struct err *err)
+{
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t at;
 	sigset_t all;
-	pid_t pid;
 	int rc;
 
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-	posix_spawn_file_actions_addopen(&fa, 1, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
+	if (out != NULL) {
+		posix_spawn_file_actions_addopen(&fa, 1, out, O_WRONLY, 0);
+		posix_spawn_file_actions_addopen(&fa, 2, out, O_WRONLY, 0);
+	} else {
+		posix_spawn_file_actions_adddup2(&fa, 2, 1);
+	}
 	posix_spawnattr_init(&at);
 	sigfillset(&all);
 	posix_spawnattr_setsigdefault(&at, &all);
 	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSID |
 	    POSIX_SPAWN_SETSIGDEF);
-	rc = posix_spawn(&pid, path, &fa, &at, argv, environ);
+	rc = posix_spawn(pid, argv[0], &fa, &at, argv, environ);
 	posix_spawnattr_destroy(&at);
 	posix_spawn_file_actions_destroy(&fa);
-	if (rc != 0)
-		err_sys(err, ERR_TEMP, rc, "%s", path);
+	return rc == 0 ? 0 : err_sys(err, ERR_TEMP, rc, "%s", argv[0]);
+}
+
+int
+fs_procs_start(const char *dir, const char *id, struct err *err)
+{
+	char *path = mem_printf("%s/cmd/%s", dir, id);
+	char *argv[] = { path, NULL };
+	pid_t pid;
+	int rc = spawn(argv, "/dev/null", &pid, err);
+
 	mem_free(path);
-	return rc == 0 ? 0 : -1;
+	return rc;
+}
+
+int
+fs_procs_command(const char *dir, const char *text, pid_t *pid,
+    struct err *err)
+{
+	char sh[] = "/bin/sh", c[] = "-c";
+	char *line = mem_printf(". '%s/env'; %s", dir, text);
+	char *argv[] = { sh, c, line, NULL };
+	int rc = spawn(argv, NULL, pid, err);
+
+	mem_free(line);
+	return rc;
+}
+
+bool
+fs_procs_serves(const char *file, const struct fs_proc *p)
+{
+	enum { M_NAME, M_PID, M_STATE };
+	static const struct rec_col col[] = {
+		[M_NAME] = { "name", REC_STR, 0 },
+		[M_PID] = { "pid", REC_INT, 0 },
+		[M_STATE] = { "state", REC_STR, 0 },
+		{ NULL, 0, 0 },
+	};
+	struct err err = ERR_INIT;
+	struct rec_in in;
+	bool yes = false;
+	FILE *fp = fopen(file, "re");
+
+	if (fp == NULL)
+		return false;
+	rec_in_open(&in, fp, file, "member", 1, col);
+	while (!yes && rec_next(&in, &err) == 1)
+		yes = in.val[M_NAME].have && in.val[M_STATE].have &&
+		    strcmp(in.val[M_NAME].s, p->id) == 0 &&
+		    in.val[M_PID].i == p->pid &&
+		    strcmp(in.val[M_STATE].s, "serving") == 0;
+	rec_in_close(&in);
+	fclose(fp);
+	return yes;
+}
+
+long
+fs_procs_rss_kb(pid_t pid)
+{
+	char path[64];
+	long size, pages = 0;
+	FILE *fp;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	if ((fp = fopen(path, "re")) == NULL)
+		return 0;
+	if (fscanf(fp, "%ld %ld", &size, &pages) != 2)
+		pages = 0;
+	fclose(fp);
+	return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
 char *

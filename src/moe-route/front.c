@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "event_log.h"
 #include "front_door.h"
 #include "life.h"
 #include "log.h"
@@ -19,7 +20,7 @@
 #define PROG	"moe-route front"
 
 struct front {
-	const char *file, *addr, *name, *key_file;
+	const char *file, *addr, *name, *key_file, *event_file;
 	bool no_sandbox;
 	struct cli_list to;
 	int64_t ready_fd, spread;
@@ -80,6 +81,9 @@ parse(struct front *f, int argc, char **argv, struct err *err)
 		    0, 0, NULL },
 		{ 0, "no-sandbox", CLI_FLAG, &f->no_sandbox, NULL,
 		    "keep core dumps and every system call", 0, 0, NULL },
+		{ 0, "events", CLI_STR, &f->event_file, "FILE",
+		    "append what befalls front ends, as #moe:event/1", 0, 0,
+		    NULL },
 		{ 0, "ready-fd", CLI_INT, &f->ready_fd, "N",
 		    "write a newline to descriptor N when ready", 0, 65535,
 		    NULL },
@@ -254,6 +258,9 @@ run(struct front *f, struct err *err)
 {
 	int rc = loop_open(&f->loop, err);
 
+	if (rc == 0 && f->event_file != NULL && !f->dry_run)
+		rc = event_log_open(f->event_file, f->name != NULL ? f->name :
+		    "door", err);
 	if (rc == 0)
 		rc = add_all(f, err);
 	if (rc == 0 && f->dry_run) {
@@ -289,6 +296,7 @@ front_main(int argc, char **argv)
 	if (rc != 0)
 		log_error("%s", err.text);
 	front_door_stop(&f.door);
+	event_log_close();
 	loop_timer_free(f.drain_timer);
 	life_end(f.life);
 	loop_close(f.loop);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "event_log.h"
 #include "front_cut.h"
 #include "log.h"
 #include "mem.h"
@@ -132,6 +133,8 @@ front_job_lose(struct front_try *t, const char *why, bool is_gone)
 	snprintf(j->why, sizeof(j->why), "%.40s: %.200s", u->name, why);
 	log_info("request %s: %s; %llu tokens were sent", front_job_name(j),
 	    j->why, (unsigned long long)j->answer.n_tok);
+	j->lost_up = u;
+	event_log_put(u->name, "masked", NULL);
 	j->skip |= UINT64_C(1) << u->index;
 	front_try_drop(t);
 	if (is_gone)
@@ -187,10 +190,14 @@ front_job_took(struct front_try *t, bool begun)
 	} else if (other != NULL) {
 		j->door->stat.hedges_lost++;
 	}
-	if (other != NULL)
+	if (other != NULL) {
+		j->lost_up = other->up;
 		front_try_drop(other);
+	}
 	if (j->moved) {
 		front_metrics_stall(j->door, now - j->came_ns);
+		if (j->lost_up != NULL)
+			event_log_put(j->lost_up->name, "replayed", NULL);
 		log_info("request %s: goes on at %s after %s",
 		    front_job_name(j), t->up->name,
 		    num_dur_text(now - j->came_ns, text));

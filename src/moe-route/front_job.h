@@ -65,7 +65,8 @@ struct front_job {
 	int losses;		/* since the last token */
 	uint64_t wait_ns;	/* no front end takes it since; 0: one has */
 	uint64_t came_ns;	/* the last token, or the request */
-	bool moved;		/* the next token ends a stall */
+	bool moved;		/* the next token ends a stall ... */
+	struct front_up *lost_up;	/* ... that this one has caused */
 	struct loop_timer *timer;	/* waiting: try again */
 };
 

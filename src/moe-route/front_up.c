@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "event_log.h"
 #include "front_cut.h"
 #include "log.h"
 #include "mem.h"
@@ -37,9 +38,15 @@ set_state(struct front_up *u, enum front_state state, const char *why)
 		return;
 	if (state == FRONT_WELL) {
 		log_info("front end %s: well", u->name);
+		if (u->noticed)
+			event_log_put(u->name, "repaired", NULL);
+		u->noticed = false;
 		u->pool->o.well(u->pool->o.arg);
 	} else {
 		log_warn("front end %s: %s: %s", u->name, word[state], why);
+		if (!u->noticed)
+			event_log_put(u->name, "noticed", why);
+		u->noticed = true;
 	}
 }
 

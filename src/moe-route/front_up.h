@@ -36,6 +36,7 @@ struct front_up {
 	enum front_state state;
 	char why[200];		/* not well: the reason */
 	bool pages;		/* the next ones have copies of its KV pages */
+	bool noticed;		/* logged as an event, and not repaired since */
 	int in_flight;		/* requests that it works on */
 	/* Silence, counted in ticks of the watch while in_flight > 0. */
 	struct loop_timer *watch;

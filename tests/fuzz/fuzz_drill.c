@@ -18,7 +18,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (d->n_step == 0 || d->requests < 1 || d->streams < 1)
 		abort();
 	for (i = 0; i < d->n_step; i++)
-		if (d->step[i].count < 1 || d->step[i].who[0] == '\0' ||
+		if (d->step[i].count < 1 || (d->step[i].who[0] == '\0' &&
+		    d->step[i].action != FS_LOAD &&
+		    d->step[i].action != FS_DO) ||
 		    fs_drill_action_name(d->step[i].action) == NULL)
 			abort();
 	fs_drill_free(d);

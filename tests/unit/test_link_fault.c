@@ -3,6 +3,9 @@
  * a real server; each request is sent again until its answer is there, and
  * every answer is checked.
  */
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "link_rig.h"
 #include "tap.h"
 
@@ -173,6 +176,23 @@ check_deadlines(struct client *c)
 	return now + most;
 }
 
+#define FILE_NAME	"./faults"
+
+/* What FILE_NAME is to say after half of the answers; NULL: as before. */
+static const char *file_then;
+
+/* Written in place and in one go: nobody sees an empty file between. */
+static void
+say(const char *text)
+{
+	int fd = open(FILE_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0600), n;
+	char line[64];
+
+	n = snprintf(line, sizeof(line), "%s\n", text);
+	BUG_ON(fd < 0 || write(fd, line, (size_t)n) != n);
+	close(fd);
+}
+
 static void
 run_client(struct client *c, struct link_port *p)
 {
@@ -186,6 +206,8 @@ run_client(struct client *c, struct link_port *p)
 			else if (ev.what == LINK_DOWN)
 				take_down(c, &ev);
 		}
+		if (file_then != NULL && c->left == c->t->n / 2)
+			say(file_then);
 		send_more(c);
 		if (c->left > 0)
 			link_wait(p, check_deadlines(c));
@@ -399,6 +421,8 @@ test_spec(void)
 		{ "delay=5ms,jitter=2ms,drop=0.01,seed=7,after=2s,until=10s",
 		    NULL },
 		{ "delay=0ms", NULL }, { "half-open=in", NULL },
+		{ "@/tmp/some-file", NULL },
+		{ "@", "a file name of 0 bytes" },
 		{ "throttle=1.5M,dir=out,duplicate=1", NULL },
 		{ "delay", "'delay' has no value" },
 		{ "dealy=5ms", "no such key 'dealy'" },
@@ -429,6 +453,43 @@ test_spec(void)
 	}
 }
 
+/* fault:@FILE: the text may change while the pair works. */
+static void
+test_file(const char *tp)
+{
+	const char *spec = "@" FILE_NAME;
+	struct link_opt opt = rig_opt(LINK_FRONT, "f");
+	struct err err = ERR_INIT;
+	struct link_port *p;
+	struct outcome o;
+
+	/* So slow that the run outlasts the next look at the file. */
+	say("delay=1ms");
+	file_then = "delay=15ms";
+	o = suffer((struct trial){ tp, spec, 40, 64, 1, 0 });
+	OK(o.min_ns < 15 * MS && o.took_ns > 300 * MS, "%s: longer delays "
+	    "from the middle on: %d ms in all", tp, (int)(o.took_ns / MS));
+	file_then = "no such word";
+	o = suffer((struct trial){ tp, spec, 40, 64, 1, 0 });
+	OK(o.f.delayed == 80, "a text that makes no sense changes nothing");
+	say("delay=15ms");
+	file_then = "";
+	o = suffer((struct trial){ tp, spec, 40, 64, 1, 0 });
+	OK(o.f.delayed >= 40 && o.f.delayed < 80, "an empty one heals: %d "
+	    "slots", (int)o.f.delayed);
+	say("delay=1ms");
+	file_then = "cut=1,until=100ms";
+	o = suffer((struct trial){ tp, spec, 200, 64, 1, 0 });
+	OK(o.f.cut >= 1 && o.down >= 1, "cuts that end: %d", (int)o.f.cut);
+	file_then = NULL;
+	BUG_ON(remove(FILE_NAME) != 0);
+	p = rig_open(&opt);
+	OK(link_dial(p, "fault:@" FILE_NAME ":shm:/x", NULL, &err) == NULL &&
+	    err.code == ERR_USAGE && strstr(err.text, FILE_NAME) != NULL,
+	    "no such file: %s", err.text);
+	link_port_close(p);
+}
+
 static void
 test_listen(void)
 {
@@ -456,6 +517,7 @@ main(void)
 		test_corrupt(transports[t]);
 		test_order(transports[t]);
 		test_seed(transports[t]);
+		test_file(transports[t]);
 	}
 	test_crc("", "shm:", false, false);
 	test_crc("", "shm:", true, true);
