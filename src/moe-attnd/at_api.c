@@ -88,8 +88,10 @@ on_metrics(struct http_req *r, void *arg)
 	at_metrics(a->o.engine, &m);
 	at_prom_text(&a->prom, &m, a->o.model, &out);
 	at_prom_experiment(a->o.experiment, &out);
-	emu_stats(a->o.kern, &es);
-	at_prom_emu(&es, &out);
+	if (a->o.kern != NULL) {
+		emu_stats(a->o.kern, &es);
+		at_prom_emu(&es, &out);
+	}
 	http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", out.p,
 	    out.n);
 	str_free(&out);

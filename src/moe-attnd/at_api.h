@@ -52,7 +52,7 @@ struct at_api_opt {
 	/* Why answers are not the model's, said in every reply; NULL: they
 	 * are. */
 	const char *experiment;
-	const struct kern *kern;	/* for metrics, if it is emulated */
+	const struct kern *kern;	/* for metrics, if it is emulated; or NULL */
 };
 
 /* Everything that o points to must outlive it; o itself need not.  -1:
