@@ -112,8 +112,14 @@ life_start(struct life **l_p, const struct life_opt *o, struct err *err)
 void
 life_end(struct life *l)
 {
+	sigset_t end;
+
 	if (l == NULL)
 		return;
+	sigemptyset(&end);
+	sigaddset(&end, SIGTERM);
+	sigaddset(&end, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &end, NULL);
 	loop_signal_free(l->term);
 	loop_signal_free(l->intr);
 	loop_signal_free(l->hup);

@@ -33,7 +33,9 @@ struct life_opt {
 /* -1: ERR_USAGE when ready_fd is not an open descriptor. */
 int	life_start(struct life **l_p, const struct life_opt *o,
 	    struct err *err);
-void	life_end(struct life *l);	/* NULL is fine; signals as before */
+/* NULL is fine.  The process is on its way out: this thread blocks TERM and INT
+ * from now on, so that one more of them does not change the exit status. */
+void	life_end(struct life *l);
 
 /* Ready for work.  -1: ERR_TEMP, nobody could be told. */
 int	life_ready(struct life *l, struct err *err);

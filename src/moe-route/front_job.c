@@ -165,9 +165,12 @@ front_job_refused(struct front_try *t, const struct str *body)
 		j->last = -1;	/* no pages of it are anywhere */
 	if (j->wait_ns == 0)
 		j->wait_ns = clock_ns();
-	/* It is for the client to come back, unless it has a part already. */
+	/* It is for the client to come back, unless it has a part already; but
+	 * one that leaves while another is not back yet (a rolling restart)
+	 * is no refusal of all: that other one is waited for. */
 	if (!front_answer_begun(&j->answer) && front_up_pick(&j->door->pool,
-	    j->ask.hash, j->skip) == NULL)
+	    j->ask.hash, j->skip) == NULL && (status == 429 ||
+	    front_up_n_well(&j->door->pool) == j->door->pool.n))
 		front_job_fail(j, status, str_c(body), body->n);
 	else
 		look_for(j);

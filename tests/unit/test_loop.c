@@ -161,6 +161,21 @@ on_usr1(void *arg)
 	note('U');
 }
 
+/* The next test sends signals again. */
+static void
+end_life(struct life *l)
+{
+	sigset_t now;
+
+	life_end(l);
+	pthread_sigmask(SIG_SETMASK, NULL, &now);
+	OK(sigismember(&now, SIGTERM) && sigismember(&now, SIGINT),
+	    "TERM and INT do not end what is ending");
+	sigdelset(&now, SIGTERM);
+	sigdelset(&now, SIGINT);
+	pthread_sigmask(SIG_SETMASK, &now, NULL);
+}
+
 static void
 test_life(void)
 {
@@ -191,7 +206,7 @@ test_life(void)
 	raise(SIGINT);
 	OK(loop_run(loop, &e) == 0 && life_hurried(l), "the second one stops");
 	EQ_STR(calls, "HUD", "without a second drain");
-	life_end(l);
+	end_life(l);
 	close(p[0]);
 }
 
@@ -251,7 +266,7 @@ test_notify(void)
 	OK(life_ready(l, &e) == -1 && e.code == ERR_TEMP,
 	    "nobody there is an error: %s", e.text);
 	unsetenv("NOTIFY_SOCKET");
-	life_end(l);
+	end_life(l);
 }
 
 int
