@@ -82,7 +82,7 @@ on_metrics(struct http_req *r, void *arg)
 {
 	struct at_api *a = arg;
 	struct str out = STR_INIT;
-	struct emu_stats es;
+	struct emu_stats es = { 0 };
 	struct at_metrics m;
 
 	at_metrics(a->o.engine, &m);

@@ -4,6 +4,7 @@
 #define MOE_AT_CALL_H
 
 #include "at_disp.h"
+#include "at_rtt.h"
 #include "hold.h"
 #include "map.h"
 #include "mem.h"
@@ -11,10 +12,13 @@
 /* One request to one server: some routes of one flight. */
 struct at_call {
 	struct at_flight *flight;
+	uint64_t req_id;	/* the flight's when it was made */
 	uint32_t n, cap;
 	uint32_t *route;	/* indices into the flight's routes, ascending */
 	bool replay;
+	bool hedged;		/* a replica has been asked, or it is the one */
 	uint64_t sent_ns, deadline_ns;
+	uint64_t hedge_ns;	/* ask a replica, too; UINT64_MAX: never */
 	struct at_call *next;
 };
 
@@ -26,6 +30,7 @@ struct at_server {
 	bool up, draining;
 	bool masked;		/* dead by an operator's word, until the next map */
 	bool noticed, was_down, owes_replay;	/* its last failure, in events */
+	bool suspect;		/* a call was hedged, none answered since */
 	char last_why[256];	/* it went down: as logged */
 	bool knows_hold;	/* hold is what the server said */
 	struct hold hold;
@@ -34,6 +39,7 @@ struct at_server {
 	struct at_call *out;	/* sent, at most the ring's depth */
 	struct at_call *open;	/* being filled by at_disp */
 	double rtt_ns, rtt_var_ns;	/* of calls, smoothed; 0: none yet */
+	struct at_rtt rtt;	/* since it came up */
 	int late;		/* deadlines missed since its last answer */
 	int load;		/* cost given to it in the current assignment */
 };
@@ -80,9 +86,9 @@ void	at_server_flush(struct at_server *s);
 void	at_server_pump(struct at_server *s);
 /* Break the pair if a call's deadline has passed. */
 void	at_server_check(struct at_server *s, uint64_t now_ns);
-/* How long a call to it may take now. */
-uint64_t at_server_patience_ns(const struct at_server *s);
-/* Earliest deadline of its calls; UINT64_MAX. */
+/* How long a call of n_route routes may take, from its sending on. */
+uint64_t at_server_patience_ns(const struct at_server *s, uint32_t n_route);
+/* Earliest deadline of its calls, or when to ask a replica; UINT64_MAX. */
 uint64_t at_server_due(const struct at_server *s);
 void	at_server_event(struct at_server *s, const struct link_event *ev);
 
@@ -103,6 +109,11 @@ void	at_disp_again(struct at_disp *d, struct at_call *c);
 /* These routes of f are answered, or given up for good. */
 void	at_flight_settle(const struct at_disp *d, struct at_flight *f,
 	    const uint32_t *route, uint32_t n);
+/* A call to s is late: send what it carries to others, too. */
+void	at_disp_hedge(struct at_disp *d, struct at_server *s,
+	    struct at_call *c);
+/* Take out the routes that nobody waits for any more; false: all of them. */
+bool	at_call_trim(struct at_call *c);
 void	at_call_free(struct at_disp *d, struct at_call *c);
 struct at_call *at_call_new(struct at_disp *d);
 /* News of a server: stalled flights may go on. */

@@ -97,6 +97,7 @@ at_call_new(struct at_disp *d)
 	d->spare = c->next;
 	c->next = NULL;
 	c->n = 0;
+	c->hedged = false;
 	return c;
 }
 
@@ -121,10 +122,12 @@ at_flight_room(struct at_flight *f, const struct at_disp *d, int n)
 	mem_free(f->dead);
 	mem_free(f->buf);
 	mem_free(f->homeless);
+	mem_free(f->rs);
 	f->ans = mem_calloc(routes, sizeof(*f->ans));
 	f->dead = mem_calloc((size_t)f->cap_row, sizeof(*f->dead));
 	f->buf = mem_aligned(64, routes * d->row_bytes);
 	f->homeless = mem_calloc(routes, sizeof(*f->homeless));
+	f->rs = mem_calloc(routes, sizeof(*f->rs));
 }
 
 void
@@ -138,6 +141,7 @@ at_flight_lend(struct at_flight *f, const struct at_flight *pool,
 	f->ans = pool->ans;
 	f->dead = pool->dead;
 	f->buf = pool->buf;
+	f->rs = pool->rs;
 	f->n_pool = pool->cap_row;
 	if (n <= f->cap_row)
 		return;
@@ -158,6 +162,7 @@ at_flight_free(struct at_flight *f)
 		mem_free(f->ans);
 		mem_free(f->dead);
 		mem_free(f->buf);
+		mem_free(f->rs);
 	}
 	mem_free(f->job_out);
 	mem_free(f->homeless);
@@ -181,34 +186,49 @@ at_flight_settle(const struct at_disp *d, struct at_flight *f,
 
 /* ---- choosing servers ---- */
 
-/* The server with the least load that may be asked for this expert; -1. */
+/* A server that may be asked, and what that costs. */
+struct offer {
+	int server;		/* -1: none */
+	bool suspect;
+	double cost;
+};
+
+/* Keep the better one: a suspect only when nobody else can be asked. */
+static void
+consider(const struct at_disp *d, struct offer *best, int s, double cost)
+{
+	bool suspect = d->server[s]->suspect;
+
+	if (best->server < 0 || suspect < best->suspect ||
+	    (suspect == best->suspect && cost < best->cost))
+		*best = (struct offer){ s, suspect, cost };
+}
+
+/* The server that costs least of those that may be asked for this expert, other
+ * than `not` (NULL: any); -1. */
 static int
-choose(struct at_disp *d, int layer, int expert)
+choose(struct at_disp *d, int layer, int expert, const struct at_server *not)
 {
 	const uint16_t *list;
-	int n = map_replicas(d->map, layer, expert, &list), best = -1, i, k, s;
-	double cost, least = 0;
+	int n = map_replicas(d->map, layer, expert, &list), i, k, s;
+	struct offer best = { -1, false, 0 };
 
 	for (i = 0; i < n; i++) {
 		s = list[k = (i + d->turn) % n];
-		if (!at_server_has(d->server[s], layer, expert))
-			continue;
-		cost = (d->server[s]->load + EXPERT_COST) /
-		    map_share(d->map, layer, expert, k);
-		if (best < 0 || cost < least) {
-			best = s;
-			least = cost;
-		}
+		if (d->server[s] != not &&
+		    at_server_has(d->server[s], layer, expert))
+			consider(d, &best, s,
+			    (d->server[s]->load + EXPERT_COST) /
+			    map_share(d->map, layer, expert, k));
 	}
-	if (best >= 0)
-		return best;
+	if (best.server >= 0)
+		return best.server;
 	/* The map may be behind: ask whoever says that it has the expert. */
 	for (s = 0; s < d->n_server; s++)
-		if (d->server[s]->knows_hold &&
-		    at_server_has(d->server[s], layer, expert) &&
-		    (best < 0 || d->server[s]->load < d->server[best]->load))
-			best = s;
-	return best;
+		if (d->server[s] != not && d->server[s]->knows_hold &&
+		    at_server_has(d->server[s], layer, expert))
+			consider(d, &best, s, d->server[s]->load);
+	return best.server;
 }
 
 static void
@@ -248,7 +268,7 @@ assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
 	for (e = 0; e < d->o.cfg->n_expert; e++) {
 		if (d->rows[e] == 0)
 			continue;
-		d->to[e] = s = choose(d, f->layer, e);
+		d->to[e] = s = choose(d, f->layer, e, NULL);
 		if (s >= 0)
 			d->server[s]->load += EXPERT_COST + d->rows[e];
 	}
@@ -269,13 +289,67 @@ assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
 void
 at_disp_again(struct at_disp *d, struct at_call *c)
 {
-	uint32_t i;
+	struct at_flight *f = c->flight;
+	uint32_t i, r;
 
 	/* Through the stalled list, not at once: the caller is walking a
-	 * server's lists. */
-	for (i = 0; i < c->n; i++)
-		stall(d, c->flight, c->route[i]);
+	 * server's lists.  Not what another call carries, too. */
+	for (i = 0; i < c->n; i++) {
+		r = c->route[i];
+		if (f->rs[r].req_id == c->req_id && --f->rs[r].n_out == 0 &&
+		    !f->rs[r].done)
+			stall(d, f, r);
+	}
 	at_call_free(d, c);
+}
+
+bool
+at_call_trim(struct at_call *c)
+{
+	struct at_route *r;
+	uint32_t i, n = 0;
+
+	for (i = 0; i < c->n; i++) {
+		r = &c->flight->rs[c->route[i]];
+		if (r->req_id == c->req_id && !r->done)
+			c->route[n++] = c->route[i];
+		else if (r->req_id == c->req_id)
+			r->n_out--;
+	}
+	c->n = n;
+	return n > 0;
+}
+
+void
+at_disp_hedge(struct at_disp *d, struct at_server *s, struct at_call *c)
+{
+	struct at_flight *f = c->flight;
+	const struct at_route *r;
+	bool any = false;
+	uint32_t i;
+	int to;
+
+	c->hedged = true;
+	for (to = 0; to < d->n_server; to++)
+		d->server[to]->load = 0;
+	for (i = 0; i < c->n; i++) {
+		r = &f->rs[c->route[i]];
+		if (r->req_id != c->req_id || r->done || r->n_out > 1)
+			continue;
+		to = choose(d, f->layer, f->id[c->route[i]], s);
+		if (to < 0)
+			continue;
+		at_server_add(d->server[to], f, c->route[i], true);
+		if (d->server[to]->open != NULL)
+			d->server[to]->open->hedged = true;
+		any = true;
+	}
+	d->stat.hedges += any;
+	s->suspect |= any;
+	for (to = 0; to < d->n_server; to++) {
+		at_server_flush(d->server[to]);
+		at_server_pump(d->server[to]);
+	}
 }
 
 void
@@ -295,6 +369,7 @@ give_up(struct at_disp *d, struct at_flight *f)
 	    f->id[f->homeless[0]]);
 	for (i = 0; i < f->n_homeless; i++) {
 		f->ans[f->homeless[i]] = NULL;
+		f->rs[f->homeless[i]].done = true;
 		f->dead[f->homeless[i] / (uint32_t)d->k] = true;
 	}
 	d->stat.given_up += (uint64_t)f->n_homeless;
@@ -403,6 +478,8 @@ at_disp_send(struct at_disp *d, struct at_flight *f)
 		row = (uint32_t)(f->row != NULL ? f->row[i] : i);
 		for (j = 0; j < k; j++) {
 			f->ans[row * k + j] = NULL;
+			f->rs[row * k + j] = (struct at_route){ f->req_id, 0,
+			    f->dead[row] };
 			if (!f->dead[row])
 				f->homeless[n++] = row * k + j;
 		}
@@ -482,7 +559,7 @@ at_disp_covered(struct at_disp *d, char why[200])
 		if (!c->layer[l].moe)
 			continue;
 		for (e = 0; e < c->n_expert; e++) {
-			if (choose(d, l, e) >= 0)
+			if (choose(d, l, e, NULL) >= 0)
 				continue;
 			snprintf(why, 200, "expert %d of layer %d is on no "
 			    "server that answers", e, l);

@@ -5,8 +5,10 @@
  * A *flight* is one layer's rows of one group.  Its routes are spread over the
  * servers that hold the experts; an expert's rows of a flight stay together, so
  * its weights are read once.  Calls that fail (link down, deadline, BUSY,
- * DRAINING, ...) go to a replica under the same req_id; every route is counted
- * once, because a call is forgotten before its routes are sent again.
+ * DRAINING, ...) go to a replica under the same req_id.  With hedging a call that
+ * is late is sent to a replica as well, and the first answer wins.  Every route
+ * is counted once: its first answer marks it done, and a call of before (the
+ * route has been sent anew since, under another req_id) is heard no more.
  *
  * Without servers (--local) the flight is a job of an engine in this process.
  *
@@ -41,6 +43,8 @@ struct at_disp_opt {
 	 * does.  NULL: nobody answers. */
 	void (*report)(void *arg, json_t *pairs);
 	void *report_arg;
+	double hedge;		/* ask a replica, too, after so many times the
+				 * usual (99 of 100) round trip; 0: never */
 };
 
 int	at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
@@ -50,6 +54,12 @@ void	at_disp_close(struct at_disp *d);
 /* Ring that a front end asks for: room for ~128 routes a slot. */
 void	at_disp_ring(const struct model_cfg *cfg, enum kern_dtype act,
 	    uint32_t *slot_bytes, uint32_t *depth);
+
+struct at_route {		/* what is known of a route, for its flight */
+	uint64_t req_id;	/* of the flight that sent it last */
+	uint8_t n_out;		/* calls that carry it */
+	bool done;		/* it is answered or given up */
+};
 
 struct at_flight {
 	/* set by the group before at_disp_send; constant while left > 0 */
@@ -81,6 +91,7 @@ struct at_flight {
 	bool lent;		/* ans, dead and buf are another flight's */
 	char *buf;		/* [n_row * top_k][hidden] act */
 	char *job_out;		/* lent and local: where the job writes */
+	struct at_route *rs;	/* [n_row * top_k] */
 	uint32_t *homeless;	/* routes that no server has now */
 	int n_homeless;
 	uint64_t homeless_ns;	/* since when */
@@ -112,6 +123,7 @@ struct at_disp_stat {
 	uint64_t up, down;	/* servers now */
 	uint64_t stalled;	/* flights now with rows that no server takes */
 	uint64_t calls, replays, deadline_missed, given_up;
+	uint64_t hedges, late;	/* sent to a replica, too; answers too late */
 };
 void	at_disp_stat(const struct at_disp *d, struct at_disp_stat *out);
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "at_run.h"
+#include "clock.h"
 #include "mem.h"
 
 struct at_seq *
@@ -58,7 +59,8 @@ open_parts(struct at_engine *e, struct err *err)
 	const struct at_sched_opt so = { o->n_group > 0 ? o->n_group : 1,
 	    o->max_seq, o->step_rows, o->chunk_tok, o->prompt_rows };
 	const struct at_disp_opt d = { c, kern_act(o->kn), o->port, o->map,
-	    o->xeng, o->deadline_ns, o->stall_ns, o->report, o->report_arg };
+	    o->xeng, o->deadline_ns, o->stall_ns, o->report, o->report_arg,
+	    o->hedge };
 
 	if (at_model_load(&e->core.am, o->kn, o->m, o->ctx_tok, err) != 0 ||
 	    at_kv_open(&e->core.kv, &kv, err) != 0 ||
@@ -89,6 +91,7 @@ at_engine_open(struct at_engine **out, const struct at_engine_opt *o,
 	e->o = *o;
 	e->port = o->port;
 	e->out_fd = -1;
+	e->n_free = o->max_seq;
 	pthread_mutex_init(&e->lock, NULL);
 	for (i = 0; i < o->n_group; i++)
 		e->group[i].index = i;
@@ -172,10 +175,61 @@ at_engine_idle(struct at_engine *e)
 
 /* ---- the HTTP side ---- */
 
+/* With the lock held. */
+static uint64_t
+expected_wait(const struct at_engine *e)
+{
+	uint64_t ahead = (uint64_t)e->n_waiting + e->in.n + 1, gap, since;
+
+	if (e->queue_ns == 0 && ahead <= (uint64_t)e->n_free)
+		return 0;
+	if (e->queue_ns == 0)
+		ahead -= (uint64_t)e->n_free;
+	gap = e->start_gap_ns;
+	/* None has begun for longer than usual: that is news, too. */
+	since = e->queue_ns == 0 ? 0 : clock_ns() - e->queue_ns;
+	return ahead * (gap > since ? gap : since);
+}
+
+uint64_t
+at_wait_ns(struct at_engine *e)
+{
+	uint64_t ns;
+
+	pthread_mutex_lock(&e->lock);
+	ns = expected_wait(e);
+	pthread_mutex_unlock(&e->lock);
+	return ns;
+}
+
+/* With the lock held: is there room for s in the queue, and time? */
+static int
+check_room(const struct at_engine *e, const struct at_seq *s, struct err *err)
+{
+	uint64_t wait_ns = expected_wait(e);
+
+	if (e->draining)
+		return err_set(err, ERR_TEMP, "shutting down");
+	if (e->n_held >= e->o.max_queue)
+		return err_set(err, ERR_NO, "%d sequences are waiting or "
+		    "running already (--max-queue)", e->n_held);
+	if (s->follows)
+		return 0;
+	if (e->o.max_wait_ns != 0 && wait_ns > e->o.max_wait_ns)
+		return err_set(err, ERR_NO, "it would wait for about %.1f s, "
+		    "more than %.1f s (--max-wait)", (double)wait_ns / 1e9,
+		    (double)e->o.max_wait_ns / 1e9);
+	if (s->deadline_ns != 0 && wait_ns != 0 &&
+	    clock_ns() + wait_ns > s->deadline_ns)
+		return err_set(err, ERR_NO, "it would wait for about %.1f s, "
+		    "longer than its time", (double)wait_ns / 1e9);
+	return 0;
+}
+
 int
 at_submit(struct at_engine *e, struct at_seq *s, struct err *err)
 {
-	int total = s->n_prompt + s->max_tok, rc = 0;
+	int total = s->n_prompt + s->max_tok, rc;
 
 	if (s->n_prompt < 1 || s->max_tok < 0)
 		return err_set(err, ERR_USAGE, "a prompt of no tokens");
@@ -187,12 +241,8 @@ at_submit(struct at_engine *e, struct at_seq *s, struct err *err)
 		return err_set(err, ERR_USAGE, "%d tokens do not fit the KV "
 		    "memory (--kv-memory)", total);
 	pthread_mutex_lock(&e->lock);
-	if (e->draining) {
-		rc = err_set(err, ERR_TEMP, "shutting down");
-	} else if (e->n_held >= e->o.max_queue) {
-		rc = err_set(err, ERR_TEMP, "%d sequences are waiting or "
-		    "running already (--max-queue)", e->n_held);
-	} else {
+	rc = check_room(e, s, err);
+	if (rc == 0) {
 		e->n_held++;
 		VEC_PUSH(&e->in, s);
 	}

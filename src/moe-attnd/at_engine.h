@@ -45,6 +45,8 @@ struct at_seq {
 	int n_top;		/* -1: no logprobs; 0..AT_MAX_TOP alternatives */
 	bool prompt_lp;		/* logprobs of the prompt's tokens, too */
 	uint64_t deadline_ns;	/* 0: none */
+	bool follows;		/* others of its request went before it: it is
+				 * not given up for having waited long */
 	void *user;		/* the HTTP side's */
 	/* By the HTTP side before at_cancel: its text has ended (a stop string),
 	 * so this is no abort in the counts. */
@@ -78,14 +80,18 @@ struct at_out {
 	uint32_t stop_id;	/* AT_DONE + STOP: the id that ended it (it is not
 				 * sent as AT_TOKEN) */
 	int n_cached;		/* AT_DONE: prompt tokens taken from the prefix cache */
-	int fail_status;	/* AT_FAIL: HTTP status to report (500, 503, 504) */
+	int fail_status;	/* AT_FAIL: HTTP status (429, 500, 503, 504) */
 	char fail[200];
 };
 
-/* Any thread.  -1: ERR_TEMP when the queue is full or the engine is draining
- * (a 503), ERR_USAGE when the sequence can never fit the KV memory or the
+/* Any thread.  -1: ERR_NO when the queue is full or it would wait for longer
+ * than --max-wait or its own deadline (a 429), ERR_TEMP when the engine is
+ * draining (a 503), ERR_USAGE when the sequence can never fit the KV memory or the
  * context (a 400). */
 int	at_submit(struct at_engine *e, struct at_seq *s, struct err *err);
+/* How long a sequence submitted now would wait for its first step, by the rate
+ * at which waiting ones have lately begun.  Any thread. */
+uint64_t at_wait_ns(struct at_engine *e);
 /* Any thread: AT_DONE with AT_FINISH_CANCEL follows, unless it was done. */
 void	at_cancel(struct at_engine *e, struct at_seq *s);
 
@@ -132,6 +138,7 @@ struct at_metrics {
 	uint64_t copy_got, copy_got_bytes, copy_refused;
 	uint64_t steps, rows;		/* engine steps, token rows through them */
 	uint64_t server_up, server_down, replays, deadline_missed;
+	uint64_t hedges, late;		/* see at_disp_stat */
 	uint64_t busy_ns, wait_expert_ns, sample_ns;
 	uint64_t stall_ns[AT_STALLS];
 	uint64_t passes, pass_rows, pass_bucket[AT_PASS_BUCKETS];

@@ -14,16 +14,23 @@
 /* Prompt tokens before the answer that its decoding must know of: leading
  * spaces and characters cut in two. */
 #define CONTEXT_TOK	6
+#define MAX_RETRY_S	60	/* told to those who are sent away */
 
 void
 at_job_refuse(struct at_api *a, struct http_req *r, const struct at_bad *bad)
 {
 	struct http_error e = { .status = bad->status,
 	    .param = bad->param[0] != '\0' ? bad->param : NULL };
+	uint64_t s = a->draining ? 5 : 1;
+	char text[24];
 
 	a->prom.refused++;
+	if (bad->status == 429)
+		s += at_wait_ns(a->o.engine) / 1000000000;
+	snprintf(text, sizeof(text), "%llu",
+	    (unsigned long long)(s < MAX_RETRY_S ? s : MAX_RETRY_S));
 	if (bad->status == 503 || bad->status == 429)
-		http_add_header(r, "Retry-After", a->draining ? "5" : "1");
+		http_add_header(r, "Retry-After", text);
 	http_fail(r, &e, "%s", bad->text);
 }
 
@@ -66,6 +73,8 @@ end_job(struct at_job *j)
 
 	j->r = NULL;
 	j->ended = true;
+	loop_timer_free(j->limit);
+	j->limit = NULL;
 	for (i = 0; i < j->n_choice; i++)
 		if (j->choice[i].seq != NULL)
 			at_cancel(j->api->o.engine, j->choice[i].seq);
@@ -173,6 +182,37 @@ fail_job(struct at_job *j, int status, const char *text)
 	put_event(j, json, strlen(json));
 	http_stream_end(j->r);
 	end_job(j);
+}
+
+/* Said here and not only by the engine, which sees it after the step that is
+ * under way: that may wait for a server. */
+static void
+on_limit(void *arg)
+{
+	fail_job(arg, 504, "the request's time is over");
+}
+
+/* When it must be answered; 0: any time. */
+static uint64_t
+deadline_of(const struct at_job *j)
+{
+	uint64_t ns = j->api->o.deadline_ns;
+	uint64_t own_ns = (uint64_t)(j->q.timeout_s * 1e9);
+
+	if (ns == 0 || (own_ns != 0 && own_ns < ns))
+		ns = own_ns;
+	return ns == 0 ? 0 : j->began_ns + ns;
+}
+
+static void
+set_limit(struct at_job *j)
+{
+	uint64_t at = deadline_of(j);
+
+	if (at == 0)
+		return;
+	j->limit = loop_timer(j->api->o.loop, on_limit, j);
+	loop_timer_in(j->limit, clock_left(at));
 }
 
 void
@@ -428,7 +468,7 @@ begin_choice(struct at_job *j, int index)
 	struct at_choice *c = &j->choice[index];
 	const struct at_req *q = &j->q;
 	const struct at_resumed *r = at_resume_of(q, index);
-	int max_tok, had = r != NULL ? (int)r->id.n : 0;
+	int max_tok, had = r != NULL ? (int)r->id.n : 0, i;
 	struct at_seq *s;
 
 	c->job = j;
@@ -456,8 +496,9 @@ begin_choice(struct at_job *j, int index)
 	s->sampling.seed = choice_seed(j, index);
 	s->n_top = (int)q->n_top;
 	s->prompt_lp = q->echo && q->n_top >= 0 && had == 0;
-	if (j->api->o.deadline_ns > 0)
-		s->deadline_ns = j->began_ns + j->api->o.deadline_ns;
+	s->deadline_ns = deadline_of(j);
+	for (i = 0; i < index; i++)
+		s->follows |= j->choice[i].seq != NULL;
 	s->user = c;
 	c->seq = s;
 }
@@ -501,7 +542,8 @@ submit(struct at_job *j)
 			at_seq_free(j->choice[i].seq);
 			j->choice[i].seq = NULL;
 		}
-		fail_job(j, e.code == ERR_USAGE ? 400 : 503, e.text);
+		fail_job(j, e.code == ERR_USAGE ? 400 :
+		    e.code == ERR_NO ? 429 : 503, e.text);
 		return;
 	}
 	end_complete(j);
@@ -544,5 +586,6 @@ at_job_start(struct at_api *a, struct http_req *r, bool chat)
 	http_on_gone(r, on_gone, j);
 	if (j->q.resumed)	/* who does not know the field says nothing */
 		http_add_header(r, "Moe-Resumed", "1");
+	set_limit(j);
 	submit(j);
 }

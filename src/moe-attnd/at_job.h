@@ -51,6 +51,7 @@ struct at_job {
 	char id[48];
 	int64_t created;
 	uint64_t began_ns;
+	struct loop_timer *limit;	/* its time is over; NULL: no bound */
 	struct at_choice *choice;
 	int n_choice, n_open;	/* n_open: not done */
 	int n_seq;		/* with the engine */

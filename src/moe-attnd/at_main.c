@@ -323,6 +323,7 @@ open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 		(uint32_t)a->attn_lookahead, a->attn.decay },
 	    .port = a->port, .map = a->map, .xeng = a->xeng,
 	    .deadline_ns = a->deadline_ns, .stall_ns = a->stall_ns,
+	    .max_wait_ns = a->max_wait_ns, .hedge = a->hedge,
 	    .pages = find_neighbours(a, &pages) ? &pages : NULL,
 	    .report = report, .report_arg = a };
 

@@ -33,7 +33,9 @@ struct at_main {
 	int64_t ready_fd, scale;
 	int64_t page_copies;
 	uint64_t page_rate;
-	uint64_t kv_bytes, deadline_ns, stall_ns, request_ns, drain_ns;
+	uint64_t kv_bytes, deadline_ns, stall_ns, request_ns, drain_ns, max_wait_ns;
+	const char *hedge_text;
+	double hedge;
 
 	/* parts */
 	struct model *m;

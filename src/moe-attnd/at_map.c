@@ -293,18 +293,22 @@ pairs_json(const struct at_disp *d)
 	json_t *a = json_array(), *o;
 	const struct at_server *s;
 	const struct at_call *c;
+	uint64_t p50_ns, p99_ns;
 	int i, n;
 
 	for (i = 0; d->map != NULL && i < d->n_server; i++) {
 		s = d->server[i];
 		for (n = 0, c = s->out; c != NULL; c = c->next)
 			n++;
-		o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:i, s:i}",
+		at_rtt_recent(&s->rtt, &p50_ns, &p99_ns);
+		o = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:i, s:i}",
 		    "server", s->name, "state", state_of(d, s),
 		    "rtt_us", (json_int_t)(s->rtt_ns / 1e3),
 		    "dev_us", (json_int_t)(s->rtt_var_ns / 1e3),
-		    "deadline_us",
-		    (json_int_t)(at_server_patience_ns(s) / 1000),
+		    "rtt_p50_us", (json_int_t)(p50_ns / 1000),
+		    "rtt_p99_us", (json_int_t)(p99_ns / 1000),
+		    "deadline_us", (json_int_t)(at_server_patience_ns(s,
+		    s->rtt.last_route) / 1000),
 		    "calls", n, "late", s->late);
 		json_array_append_new(a, o);
 	}

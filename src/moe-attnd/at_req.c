@@ -53,6 +53,7 @@ struct fields {
 	int64_t max_tok, max_tok2, min_tok, n, best_of, top_k, seed, logprobs;
 	int64_t top_logprobs;
 	double temperature, top_p, min_p, presence, frequency, repetition;
+	double timeout;
 	bool stream, echo, ignore_eos, return_ids, add_special, include_stop;
 	bool skip_special, want_logprobs;
 };
@@ -85,6 +86,7 @@ static const struct field both[] = {
 	REAL("presence_penalty", presence, -2, 2),
 	REAL("frequency_penalty", frequency, -2, 2),
 	REAL("repetition_penalty", repetition, 0, 1e6),
+	REAL("timeout", timeout, 0, 1e6),
 	BOOL("stream", stream),
 	BOOL("ignore_eos", ignore_eos),
 	BOOL("return_token_ids", return_ids),
@@ -166,6 +168,9 @@ refuse_unknown(const json_t *b, const struct fields *f, struct at_bad *bad)
 	    "prompt_logprobs", "use_beam_search", "bad_words",
 	    "allowed_token_ids", "structured_outputs", "guided_json",
 	    "guided_regex", "guided_choice", "guided_grammar",
+	    "guided_decoding_backend", "grammar", "json_schema",
+	    "chat_template", "documents", "length_penalty", "typical_p",
+	    "no_repeat_ngram_size", "functions", "audio",
 	    "truncate_prompt_tokens", "continue_final_message",
 	    "prompt_embeds", "logits_processors", NULL };
 	const json_t *v = json_object_get(b, "response_format");
@@ -294,6 +299,7 @@ take_fields(struct at_req *q, const struct fields *f)
 	    json_object_get(q->body, "seed") != NULL;
 	q->n_top = q->chat ? (f->want_logprobs ? f->top_logprobs : -1) :
 	    f->logprobs;
+	q->timeout_s = f->timeout;
 	q->ignore_eos = f->ignore_eos;
 	q->include_stop = f->include_stop;
 	q->keep_special = !f->skip_special;

@@ -64,6 +64,7 @@ struct at_req {
 	int64_t n_top;		/* alternatives; -1: no logprobs */
 	bool ignore_eos, include_stop, keep_special, echo, return_ids;
 	bool stream, usage;	/* usage: a chunk with it ends the stream */
+	double timeout_s;	/* 0: none */
 	bool resumed;		/* resume holds what went before */
 	struct at_resume resume;
 };

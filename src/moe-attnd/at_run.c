@@ -76,6 +76,8 @@ publish(struct at_engine *e)
 	e->count.server_down = d.down;
 	e->count.replays = d.replays;
 	e->count.deadline_missed = d.deadline_missed;
+	e->count.hedges = d.hedges;
+	e->count.late = d.late;
 	e->count.steps = e->core.steps;
 	e->count.rows = e->core.step_rows;
 	e->count.wait_expert_ns = e->core.wait_ns;
@@ -383,7 +385,45 @@ take_commands(struct at_engine *e)
 	VEC_FREE(&cancel);
 }
 
-/* Requests whose time is over, and those that wait for servers in vain. */
+/* Begin what there is room for, and keep the rate at which that goes. */
+static void
+admit(struct at_engine *e)
+{
+	int before = e->sched.waiting.n, began;
+	uint64_t now, gap;
+
+	if (e->uncovered_ns == 0 && at_sched_admit(&e->sched))
+		at_free_news(&e->free);
+	began = before - e->sched.waiting.n;
+	if (before == 0 && e->queue_ns == 0 &&
+	    e->n_free == e->o.max_seq - e->sched.running.n)
+		return;
+	now = clock_ns();
+	pthread_mutex_lock(&e->lock);
+	if (began > 0 && e->queue_ns != 0) {
+		gap = (now - e->queue_ns) / (uint64_t)began;
+		e->start_gap_ns = e->start_gap_ns == 0 ? gap :
+		    (7 * e->start_gap_ns + gap) / 8;
+	}
+	e->n_waiting = e->sched.waiting.n;
+	e->n_free = e->o.max_seq - e->sched.running.n;
+	if (e->n_waiting == 0)
+		e->queue_ns = 0;
+	else if (began > 0 || e->queue_ns == 0)
+		e->queue_ns = now;
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* Has it waited for longer than anybody shall?  No work has been spent on it. */
+static bool
+waited_out(const struct at_engine *e, const struct at_seq_state *st,
+    uint64_t now)
+{
+	return e->o.max_wait_ns != 0 && !st->s->follows &&
+	    now - st->submit_ns > e->o.max_wait_ns;
+}
+
+/* Requests whose time is over, and those that wait in vain. */
 static void
 check_list(struct at_engine *e, struct at_seq_list *l, uint64_t now)
 {
@@ -399,6 +439,9 @@ check_list(struct at_engine *e, struct at_seq_list *l, uint64_t now)
 		} else if (l == &e->sched.waiting && e->uncovered_ns != 0 &&
 		    now - since > e->o.stall_ns) {
 			at_seq_fail(st, 503, e->why);
+		} else if (l == &e->sched.waiting && waited_out(e, st, now)) {
+			at_seq_fail(st, 429, "it has waited for as long as it "
+			    "may (--max-wait)");
 		}
 		if (st->failed && !at_seq_busy(st))
 			end(e, st, AT_FINISH_CANCEL, 0);
@@ -491,8 +534,7 @@ at_run(void *arg)
 		any = at_disp_poll(e->core.disp, now);
 		if (now >= e->check_ns || (any && !busy(e)))
 			check(e, now);
-		if (e->uncovered_ns == 0 && at_sched_admit(&e->sched))
-			at_free_news(&e->free);
+		admit(e);
 		any |= advance(e);
 		t = clock_ns();
 		e->count.busy_ns += t - now;

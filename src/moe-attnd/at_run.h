@@ -32,6 +32,8 @@ struct at_engine_opt {
 	struct map *map;
 	struct xeng *xeng;
 	uint64_t deadline_ns, stall_ns;
+	uint64_t max_wait_ns;	/* in the queue; 0: no bound */
+	double hedge;		/* see at_disp.h */
 	/* copies of KV pages; NULL: none.  kv and shape are filled in */
 	const struct at_page_opt *pages;
 	void (*report)(void *arg, json_t *pairs);
@@ -66,6 +68,11 @@ struct at_engine {
 	size_t out_at;
 	int n_held;		/* sequences between submit and their last output */
 	bool draining, covered;
+	/* Sequences that wait begin one every start_gap_ns, smoothed; 0: not
+	 * known yet.  queue_ns: when the last one did, or when they began to
+	 * wait; 0: none waits. */
+	uint64_t start_gap_ns, queue_ns;
+	int n_waiting, n_free;	/* as of then; running ones there is room for */
 	char why[200];
 	struct at_metrics metrics;
 	int out_fd;

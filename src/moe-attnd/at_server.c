@@ -15,6 +15,8 @@
 /* Until any server has answered once, grant them this much more. */
 #define FIRST_CALL_NS	5e9
 #define MAX_LATE	5	/* doublings of the allowance */
+#define PATIENCE	8
+#define HEDGE_MIN_NS	1e6
 
 int
 at_server_open(struct at_server **out, struct at_disp *d, int index,
@@ -82,8 +84,10 @@ at_server_add(struct at_server *s, struct at_flight *f, uint32_t route,
 	if (c == NULL) {
 		c = s->open = at_call_new(s->d);
 		c->flight = f;
+		c->req_id = f->req_id;
 		c->replay = replay;
 	}
+	f->rs[route].n_out++;
 	cap = c->cap;
 	mem_grow((void **)&c->route, &cap, (size_t)c->n + 1, sizeof(*c->route));
 	c->cap = (uint32_t)cap;
@@ -147,14 +151,37 @@ usual_ns(const struct at_server *s)
 	return most > 0 ? most : FIRST_CALL_NS;
 }
 
-/* Twice as long after each miss in a row: a server that has become slower than
- * it was is not cut off for ever. */
+/*
+ * PATIENCE times what 99 of 100 recent calls of the size took; at least a
+ * quarter of --deadline, since a busy machine may put anybody aside for that
+ * long, and at most --deadline beyond the usual time, which is also what holds
+ * before enough calls have been answered.  Twice as long after each miss in a
+ * row: a server that has become slower than it was is not cut off for ever.
+ */
 uint64_t
-at_server_patience_ns(const struct at_server *s)
+at_server_patience_ns(const struct at_server *s, uint32_t n_route)
 {
-	uint64_t ns = s->d->o.deadline_ns + (uint64_t)(4 * usual_ns(s));
+	uint64_t most = s->d->o.deadline_ns + (uint64_t)(4 * usual_ns(s));
+	uint64_t least = s->d->o.deadline_ns / 4;
+	uint64_t ns = PATIENCE * at_rtt_p99_ns(&s->rtt, n_route);
 
+	if (ns == 0 || ns > most)
+		ns = most;
+	if (ns < least)
+		ns = least;
 	return ns << (s->late < MAX_LATE ? s->late : MAX_LATE);
+}
+
+/* When to ask a replica, too; not within HEDGE_MIN_NS, which is noise. */
+static uint64_t
+hedge_at(const struct at_server *s, const struct at_call *c)
+{
+	uint64_t p99 = at_rtt_p99_ns(&s->rtt, c->n);
+	double ns = s->d->o.hedge * (double)p99;
+
+	if (s->d->o.hedge <= 0 || p99 == 0 || c->hedged)
+		return UINT64_MAX;
+	return c->sent_ns + (uint64_t)fmax(ns, HEDGE_MIN_NS);
 }
 
 static void
@@ -170,7 +197,7 @@ send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
 		h.flags |= SLOT_WEIGHT_IN;
 	if (s->queue == NULL)
 		h.flags |= SLOT_LAST;
-	h.req_id = c->flight->req_id;
+	h.req_id = c->req_id;
 	h.layer = (uint16_t)c->flight->layer;
 	h.dtype_in = h.dtype_out = (uint8_t)d->o.act;
 	h.n_route = (uint16_t)c->n;
@@ -179,7 +206,8 @@ send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
 	h.bytes = slot_body_bytes(h.n_route, h.n_row, h.row_bytes);
 	h.map_version = map_version(d->map);
 	c->sent_ns = clock_ns();
-	c->deadline_ns = c->sent_ns + at_server_patience_ns(s);
+	c->deadline_ns = c->sent_ns + at_server_patience_ns(s, c->n);
+	c->hedge_ns = hedge_at(s, c);
 	h.budget_us = (uint32_t)fmin(4e9,
 	    (double)(c->deadline_ns - c->sent_ns) / 1e3);
 	c->next = s->out;
@@ -195,23 +223,42 @@ at_server_pump(struct at_server *s)
 {
 	struct at_call *c;
 	void *mem;
-	int slot;
+	bool wanted;
+	int slot = -1;
 
 	while (s->up && (c = s->queue) != NULL) {
-		slot = link_reserve(s->pair, &mem);
-		if (slot < 0)
+		wanted = at_call_trim(c);
+		if (wanted && (slot = link_reserve(s->pair, &mem)) < 0)
 			return;
 		s->queue = c->next;
 		if (s->queue == NULL)
 			s->queue_tail = &s->queue;
-		send_call(s, c, slot, mem);
+		if (wanted)
+			send_call(s, c, slot, mem);
+		else		/* answered by another meanwhile */
+			at_call_free(s->d, c);
 	}
 }
 
 void
 at_server_check(struct at_server *s, uint64_t now_ns)
 {
+	struct at_call *c;
+
 	if (!s->up || at_server_due(s) > now_ns)
+		return;
+	for (c = s->out; c != NULL; c = c->next)
+		if (!c->hedged && c->hedge_ns <= now_ns)
+			at_disp_hedge(s->d, s, c);
+	/* What waits behind such a call goes to others altogether. */
+	while (s->suspect && (c = s->queue) != NULL) {
+		s->queue = c->next;
+		if (s->queue == NULL)
+			s->queue_tail = &s->queue;
+		at_disp_again(s->d, c);
+		at_disp_news(s->d);
+	}
+	if (at_server_due(s) > now_ns)
 		return;
 	s->d->stat.deadline_missed++;
 	s->late++;
@@ -232,11 +279,13 @@ at_server_due(const struct at_server *s)
 
 	/* A first call was sent with patience; others have answered since. */
 	if (s->out != NULL && s->rtt_ns <= 0)
-		most = at_server_patience_ns(s);
+		most = at_server_patience_ns(s, 0);
 	for (c = s->out; c != NULL; c = c->next) {
 		at = c->deadline_ns;
 		if (most != UINT64_MAX && c->sent_ns + most < at)
 			at = c->sent_ns + most;
+		if (!c->hedged && c->hedge_ns < at)
+			at = c->hedge_ns;
 		if (at < due)
 			due = at;
 	}
@@ -249,7 +298,7 @@ static void
 up(struct at_server *s)
 {
 	s->up = true;
-	s->draining = false;
+	s->draining = s->suspect = false;
 	s->knows_hold = false;
 	s->last_why[0] = '\0';
 	s->max_route = (link_slot_bytes(s->pair) - SLOT_BODY - 16) /
@@ -288,6 +337,7 @@ down(struct at_server *s, const struct link_event *ev)
 	}
 	s->up = s->noticed = false;
 	s->rtt_ns = 0;
+	memset(&s->rtt, 0, sizeof(s->rtt));
 	while ((c = s->out) != NULL) {
 		s->out = c->next;
 		at_disp_again(s->d, c);
@@ -307,6 +357,8 @@ measure(struct at_server *s, const struct at_call *c)
 	double rtt = (double)(clock_ns() - c->sent_ns), diff;
 
 	s->late = 0;
+	s->suspect = false;
+	at_rtt_add(&s->rtt, c->n, (uint64_t)rtt);
 	if (s->rtt_ns <= 0) {
 		s->rtt_ns = rtt;
 		s->rtt_var_ns = rtt / 2;
@@ -346,24 +398,33 @@ note_replay(struct at_disp *d)
 	}
 }
 
-/* Copy the answer's rows to the flight. */
+/* Copy the answer's rows to the flight: those that nobody else has given. */
 static void
 accept(struct at_server *s, struct at_call *c, const void *mem)
 {
 	struct at_disp *d = s->d;
 	struct at_flight *f = c->flight;
 	const char *rows = (const char *)mem + slot_rows_at(0);
-	uint32_t i;
+	uint32_t i, r, n = 0;
 	char *to;
 
 	for (i = 0; i < c->n; i++) {
-		to = f->buf + (size_t)c->route[i] * d->row_bytes;
+		r = c->route[i];
+		if (f->rs[r].req_id != c->req_id)
+			continue;
+		f->rs[r].n_out--;
+		if (f->rs[r].done)
+			continue;
+		to = f->buf + (size_t)r * d->row_bytes;
 		memcpy(to, rows + (size_t)i * d->row_bytes, d->row_bytes);
-		f->ans[c->route[i]] = to;
+		f->ans[r] = to;
+		f->rs[r].done = true;
+		c->route[n++] = r;
 	}
-	at_flight_settle(d, f, c->route, c->n);
+	at_flight_settle(d, f, c->route, n);
+	d->stat.late += n == 0;
 	measure(s, c);
-	if (c->replay)
+	if (c->replay && n > 0)
 		note_replay(d);
 	at_call_free(d, c);
 }
@@ -377,6 +438,10 @@ unhold(struct at_server *s, const struct at_call *c)
 	uint32_t i, e, layer = (uint32_t)c->flight->layer;
 	int l, x;
 
+	/* The flight is out with other rows: what this call was for is
+	 * forgotten. */
+	if (c->flight->req_id != c->req_id)
+		return;
 	if (!s->knows_hold) {
 		for (l = 0; l < s->d->o.cfg->n_layer; l++)
 			for (x = 0; x < s->d->o.cfg->n_expert; x++)
@@ -385,6 +450,9 @@ unhold(struct at_server *s, const struct at_call *c)
 		s->knows_hold = true;
 	}
 	for (i = 0; i < c->n; i++) {
+		/* Nor is it known of a pool's route that another has sent. */
+		if (c->flight->rs[c->route[i]].req_id != c->req_id)
+			continue;
 		e = (uint32_t)c->flight->id[c->route[i]];
 		hold_set(&s->hold, layer, e, false);
 	}
@@ -400,7 +468,7 @@ answer(struct at_server *s, const struct link_event *ev)
 		BUG("answer to a call that is not out");
 	if (h->status == SLOT_OK && (h->n_row != c->n || h->n_route != 0 ||
 	    h->row_bytes != s->d->row_bytes || h->dtype_out != s->d->o.act ||
-	    h->req_id != c->flight->req_id)) {
+	    h->req_id != c->req_id)) {
 		link_release(s->pair, ev->slot);
 		at_disp_again(s->d, c);
 		link_break(s->pair, "an answer does not fit its request");

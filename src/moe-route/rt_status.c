@@ -39,7 +39,7 @@ static const struct rec_col member_col[] = {
 };
 
 enum { P_FRONT, P_SERVER, P_STATE, P_RTT, P_DEV, P_DEADLINE, P_OUT, P_LATE,
-    P_N };
+    P_P50, P_P99, P_N };
 
 static const struct rec_col pair_col[] = {
 	[P_FRONT] = { "front", REC_STR, 0 },
@@ -50,6 +50,8 @@ static const struct rec_col pair_col[] = {
 	[P_DEADLINE] = { "deadline_us", REC_INT, 0 },
 	[P_OUT] = { "calls", REC_INT, 0 },
 	[P_LATE] = { "late", REC_INT, 0 },
+	[P_P50] = { "rtt_p50_us", REC_INT, 0 },
+	[P_P99] = { "rtt_p99_us", REC_INT, 0 },
 	[P_N] = { NULL, 0, 0 },
 };
 
@@ -234,6 +236,8 @@ print_pairs(const json_t *root, bool json, struct err *err)
 			put_int(&o, p, "deadline_us");
 			put_int(&o, p, "calls");
 			put_int(&o, p, "late");
+			put_int(&o, p, "rtt_p50_us");
+			put_int(&o, p, "rtt_p99_us");
 			if (rc == 0)
 				rc = rec_end(&o, err);
 		}

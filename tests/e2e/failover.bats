@@ -60,3 +60,20 @@ up_again() { [ "$(curl -sf "$URL/metrics" | sed -n 's,^moe_servers_up[^ ]* ,,p')
 	retry 20 curl -sf "$URL/health"
 	curl -sf "$URL/v1/completions" -d '{"prompt":"a","max_tokens":2}' | grep -q '"completion_tokens":2'
 }
+
+counter() { curl -sf "$URL/metrics" | sed -n "s,^$1[^ ]* ,,p"; }
+
+@test "--hedge: a stopped server's calls go to others long before the deadline; no token changes" {
+	local want i
+	start_experts $MODEL shm 3 2
+	start_front f -m $MODEL -f "$RUN/cluster.conf" --deadline 60s --hedge 4
+	want=$(drawn)
+	for i in 1 2 3; do
+		kill -STOP "$(pid_of e$i)"
+		[ "$(drawn)" = "$want" ]
+		kill -CONT "$(pid_of e$i)"
+		[ "$(drawn)" = "$want" ]
+	done
+	[ "$(counter moe_hedges_total)" -gt 0 ]
+	fails 64 "$BIN/moe-attnd" -m $MODEL --local --hedge 0.5
+}

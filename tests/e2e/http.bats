@@ -557,7 +557,7 @@ start_front_g_keys() {
 	G=$(sed -n 's,.*\(http://[0-9.:]*\) serves.*,\1,p' "$RUN/g.log" | tail -n 1)
 }
 
-@test "too many requests: 503 and Retry-After, those inside are answered" {
+@test "too many requests: 429 and Retry-After, those inside are answered" {
 	start_front_g --max-seqs 1 --max-queue 2
 	URL=$G
 	local i pids=
@@ -566,7 +566,7 @@ start_front_g_keys() {
 		pids="$pids $!"
 	done
 	retry 10 full
-	bad 503 - /v1/completions "{$ONCE,\"max_tokens\":1}"
+	bad 429 - /v1/completions "{$ONCE,\"max_tokens\":1}"
 	wait $pids
 	jq -e '.usage.completion_tokens == 200' "$RUN/in.1"
 	jq -e '.usage.completion_tokens == 200' "$RUN/in.2"

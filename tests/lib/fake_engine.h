@@ -28,6 +28,7 @@ struct at_engine {
 	int hold_after;		/* tokens, then wait for a cancel; -1: never */
 	int fail_after;		/* tokens, then AT_FAIL; -1: never */
 	int submit_code;	/* of the error that at_submit gives; 0: none */
+	uint64_t wait_ns;	/* what at_wait_ns says */
 	int submit_after;	/* sequences that are still taken before it */
 	int n_cached;
 	bool sick;
@@ -125,6 +126,12 @@ fake_run(struct at_seq *s)
 		o.stop_id = fake.info.eos[0];
 	}
 	fake_push(&o);
+}
+
+uint64_t
+at_wait_ns(struct at_engine *e)
+{
+	return e->wait_ns;
 }
 
 int

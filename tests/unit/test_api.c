@@ -723,7 +723,12 @@ test_engine_refuses(void)
 	play("x");
 	fake.submit_code = ERR_TEMP;
 	st = post("/v1/completions", "{\"prompt\":\"a\"}", &v);
-	OK(st == 503, "a full queue: %s", str_at(v, "error.message"));
+	OK(st == 503, "draining: %s", str_at(v, "error.message"));
+	json_decref(v);
+	play("x");
+	fake.submit_code = ERR_NO;
+	st = post("/v1/completions", "{\"prompt\":\"a\"}", &v);
+	OK(st == 429, "a full queue: %s", str_at(v, "error.message"));
 	json_decref(v);
 	play("abc");
 	fake.submit_code = ERR_USAGE;

@@ -14,6 +14,7 @@
 
 #include "../../src/moe-attnd/at_disp.c"
 #include "../../src/moe-attnd/at_map.c"
+#include "../../src/moe-attnd/at_rtt.c"
 #include "../../src/moe-attnd/at_server.c"
 
 #define H	8
@@ -26,6 +27,7 @@
 #define SLOT	4096
 #define ROWS	40
 
+static double hedge;		/* of open_disp */
 static uint64_t fake_now = 1000000000;
 
 uint64_t
@@ -40,202 +42,7 @@ clock_left(uint64_t deadline_ns)
 	return deadline_ns > fake_now ? deadline_ns - fake_now : 0;
 }
 
-/* ---- the link layer ---- */
-
-struct link_pair {
-	void *user;
-	bool up, dialled, broken;
-	struct {
-		bool busy, sent;
-		void *user;
-		struct slot_head head;
-		char mem[SLOT];
-	} slot[DEPTH];
-	char answer[SLOT];
-};
-
-static struct link_pair pair[MAX_PAIR];
-static int n_pair, n_broken;
-
-struct link_pair *
-link_dial(struct link_port *p, const char *addr, void *user, struct err *err)
-{
-	(void)p;
-	(void)addr;
-	(void)err;
-	memset(&pair[n_pair], 0, sizeof(pair[0]));
-	pair[n_pair].user = user;
-	pair[n_pair].dialled = true;
-	return &pair[n_pair++];
-}
-
-void
-link_undial(struct link_pair *p)
-{
-	p->dialled = false;
-}
-
-void *
-link_user(const struct link_pair *p)
-{
-	return p->user;
-}
-
-const char *
-link_addr(const struct link_pair *p)
-{
-	(void)p;
-	return "fake:";
-}
-
-uint32_t
-link_slot_bytes(const struct link_pair *p)
-{
-	(void)p;
-	return SLOT;
-}
-
-int
-link_reserve(struct link_pair *p, void **mem)
-{
-	int i;
-
-	for (i = 0; p->up && i < DEPTH; i++) {
-		if (p->slot[i].busy)
-			continue;
-		p->slot[i].busy = true;
-		*mem = p->slot[i].mem;
-		return i;
-	}
-	return -1;
-}
-
-void
-link_send(struct link_pair *p, int slot, struct slot_head *head, void *user)
-{
-	BUG_ON(!p->up || !p->slot[slot].busy || p->slot[slot].sent);
-	p->slot[slot].sent = true;
-	p->slot[slot].user = user;
-	p->slot[slot].head = *head;
-}
-
-void
-link_release(struct link_pair *p, int slot)
-{
-	BUG_ON(!p->slot[slot].busy);
-	p->slot[slot].busy = p->slot[slot].sent = false;
-}
-
-void
-link_break(struct link_pair *p, const char *why)
-{
-	(void)why;
-	p->broken = true;
-	n_broken++;
-}
-
-bool
-link_next(struct link_port *p, struct link_event *ev)
-{
-	(void)p;
-	(void)ev;
-	return false;		/* the test hands events in itself */
-}
-
-/* The router is the pair behind all others. */
-static struct link_pair router_pair;
-static struct link_hello router_hello = { .incarnation = 0xabc };
-static char said[400];		/* the last thing it was told */
-
-const struct link_hello *
-link_peer(const struct link_pair *p)
-{
-	BUG_ON(p != &router_pair);
-	return &router_hello;
-}
-
-int
-link_msg(struct link_pair *p, int type, const void *data, size_t n)
-{
-	BUG_ON(p != &router_pair);
-	if (type != LINK_MSG_REPLY)
-		return 0;
-	snprintf(said, sizeof(said), "%.*s", (int)n, (const char *)data);
-	return 0;
-}
-
-void
-link_wait(struct link_port *p, uint64_t deadline_ns)
-{
-	(void)p;
-	(void)deadline_ns;
-}
-
-/* ---- the servers ---- */
-
-static float
-expert_value(const float *row, int expert, int j)
-{
-	return row[j] * (float)(expert + 1) + (float)expert;
-}
-
-static void
-event(int s, enum link_ev what)
-{
-	struct link_event ev = { 0 };
-	int i;
-
-	ev.what = what;
-	ev.pair = &pair[s];
-	snprintf(ev.reason, sizeof(ev.reason), "test");
-	if (what == LINK_DOWN)
-		for (i = 0; i < DEPTH; i++)
-			pair[s].slot[i].busy = pair[s].slot[i].sent = false;
-	pair[s].up = what == LINK_UP;
-	pair[s].broken = false;
-	at_server_event(pair[s].user, &ev);
-}
-
-/* Compute the answer of slot i into the pair's answer memory. */
-static void
-compute(struct link_pair *p, int i)
-{
-	const struct slot_head *h = &p->slot[i].head;
-	const char *mem = p->slot[i].mem;
-	const float *rows = (const void *)(mem + slot_rows_at(h->n_route));
-	float *out = (void *)(p->answer + slot_rows_at(0));
-	struct slot_route r;
-	uint32_t k;
-	int j;
-
-	for (k = 0; k < h->n_route; k++) {
-		r = slot_route_get(mem, k);
-		BUG_ON(r.row >= h->n_row);
-		for (j = 0; j < H; j++)
-			out[k * H + (uint32_t)j] = expert_value(
-			    rows + (size_t)r.row * H, r.expert, j);
-	}
-}
-
-static void
-answer_slot(int s, int i, int status, bool twist)
-{
-	struct link_pair *p = &pair[s];
-	struct link_event ev = { 0 };
-
-	compute(p, i);
-	ev.what = LINK_ANS;
-	ev.pair = p;
-	ev.slot = i;
-	ev.mem = p->answer;
-	ev.user = p->slot[i].user;
-	ev.head = p->slot[i].head;
-	ev.head.kind = SLOT_ANSWER;
-	ev.head.status = (uint16_t)status;
-	ev.head.n_row = (uint16_t)(p->slot[i].head.n_route + (twist ? 1 : 0));
-	ev.head.n_route = 0;
-	at_server_event(p->user, &ev);
-}
+#include "../lib/fake_pairs.h"
 
 /* ---- flights ---- */
 
@@ -289,6 +96,8 @@ batch_right(const struct batch *b)
 	return true;
 }
 
+static uint64_t patience_ns = 1000000;
+
 static struct at_disp *
 open_disp(uint64_t stall_ns)
 {
@@ -296,7 +105,7 @@ open_disp(uint64_t stall_ns)
 	const struct plan_opt po = { 1, LAYERS, NULL, EXPERTS, 2, SERVERS,
 	    name, name, NULL };
 	struct at_disp_opt o = { .cfg = &cfg, .act = KERN_F32,
-	    .deadline_ns = 1000000, .stall_ns = stall_ns };
+	    .deadline_ns = patience_ns, .stall_ns = stall_ns, .hedge = hedge };
 	const struct link_event up = { .what = LINK_UP, .pair = &router_pair };
 	struct err err = ERR_INIT;
 	struct map *map;
@@ -388,7 +197,8 @@ mishap(struct rng *r)
 		event(s, LINK_UP);
 		return;
 	}
-	switch (rng_below(r, 12)) {
+	/* Who hedges has to know servers for a while. */
+	switch (rng_below(r, hedge > 0 ? 400 : 12)) {
 	case 0:
 		event(s, LINK_DOWN);
 		break;
@@ -431,6 +241,7 @@ test_mishaps(void)
 	struct rng r = { 3, 0 };
 	int done = 0, wrong = 0, steps, i;
 
+	memset(b, 0, sizeof(b));
 	for (steps = 0; steps < 400000 && done < 2000; steps++) {
 		for (i = 0; i < 2; i++) {
 			if (b[i].f.left > 0)
@@ -447,10 +258,10 @@ test_mishaps(void)
 	}
 	OK(done >= 2000, "2000 batches through all mishaps (%d)", done);
 	EQ_INT(wrong, 0, "every one of them right");
-	OK(d->stat.replays > 1000, "many calls were replayed (%d)",
-	    (int)d->stat.replays);
-	OK(n_broken > 100, "answers that do not fit break the pair (%d)",
-	    n_broken);
+	OK(d->stat.replays > (hedge > 0 ? 100 : 1000),
+	    "many calls were replayed (%d)", (int)d->stat.replays);
+	OK(n_broken > (hedge > 0 ? 5 : 100),
+	    "answers that do not fit break the pair (%d)", n_broken);
 	/* Let the last two land before their memory goes. */
 	for (i = 0; i < SERVERS; i++)
 		event(i, LINK_DOWN);
@@ -554,15 +365,15 @@ on_row_in(struct at_flight *f, int row)
 	}
 }
 
-/* Send some rows that are not out; how many. */
+/* Send some rows from `first` on that are not out; how many. */
 static int
-send_rows(struct at_disp *d, int number, struct rng *r)
+send_rows(struct at_disp *d, int number, int first, struct rng *r)
 {
 	struct at_flight *f = &pool.f[number];
 	int i, j, n = 0;
 
 	at_flight_lend(f, &pool.all, d, POOL_ROWS);
-	for (i = (int)rng_below(r, POOL); i < POOL && n < POOL_ROWS; i++) {
+	for (i = first; i < POOL && n < POOL_ROWS; i++) {
 		if (pool.out[i])
 			continue;
 		pool.out[i] = true;
@@ -591,11 +402,13 @@ test_pool(void)
 	struct rng r = { 11, 0 };
 	int sent = 0, steps, i, left = 1;
 
+	memset(&pool, 0, sizeof(pool));
 	at_flight_room(&pool.all, d, POOL);
 	for (steps = 0; steps < 20000; steps++) {
 		for (i = 0; i < 3; i++)
 			if (pool.f[i].left == 0)
-				sent += send_rows(d, i, &r);
+				sent += send_rows(d, i,
+				    (int)rng_below(&r, POOL), &r);
 		mishap(&r);
 		tick(d, 1000000);
 	}
@@ -611,6 +424,9 @@ test_pool(void)
 	EQ_INT(left, 0, "pool: all routes are in");
 	OK(sent > 5000, "pool: through mishaps (%d rows)", sent);
 	EQ_INT(pool.n_in, sent, "pool: every row was reported once");
+	OK((d->stat.hedges > 0) == (hedge > 0) &&
+	    (d->stat.late > 0) == (hedge > 0), "pool: %d hedged, %d late",
+	    (int)d->stat.hedges, (int)d->stat.late);
 	EQ_INT(pool.wrong, 0, "pool: when its answers were there, right");
 	for (i = 0; i < 3; i++)
 		at_flight_free(&pool.f[i]);
@@ -802,6 +618,13 @@ state_in(int i)
 	    (size_t)i), "state"));
 }
 
+static json_int_t
+us_in(int i, const char *name)
+{
+	return json_integer_value(json_object_get(json_array_get(last_pairs,
+	    (size_t)i), name));
+}
+
 static void
 test_dead(void)
 {
@@ -842,8 +665,213 @@ test_dead(void)
 	tell(d, "{\"dead\":\"nobody\"}");
 	OK(d->n_server == 3, "nonsense changes nothing");
 	json_decref(last_pairs);
+	last_pairs = NULL;
 	at_flight_free(&b.f);
 	close_disp(d);
+}
+
+/* Servers 1 and 2 answer what they have, server 0 nothing. */
+static void
+all_but_first(void)
+{
+	int s, i;
+
+	for (s = 1; s < SERVERS; s++)
+		for (i = 0; i < DEPTH; i++)
+			if (pair[s].slot[i].sent)
+				answer_slot(s, i, SLOT_OK, false);
+}
+
+/* Big flights that are answered after 0.4 ms, or more. */
+static void
+learn(struct at_disp *d, struct batch *b, struct rng *r)
+{
+	int i;
+
+	for (i = 0; i < 80; i++) {
+		do {
+			fill_batch(b, d, r);
+		} while (b->f.n_row < 20);
+		at_disp_send(d, &b->f);
+		while (b->f.left > 0) {
+			fake_now += 400000;
+			answer_all();
+		}
+	}
+}
+
+/* A late call goes to a replica, too: the first answer counts, the late one is
+ * dropped, be it in the same flight or in the next; a pair that breaks
+ * meanwhile sends nothing a third time. */
+static void
+test_hedge(void)
+{
+	static struct batch b;
+	json_int_t p50, p99;
+	struct rng r = { 9, 0 };
+	struct at_disp *d;
+	int i, k, s;
+
+	hedge = 3;
+	patience_ns = 100000000;
+	d = open_disp(1000000000000);
+	for (s = 0; s < SERVERS; s++)
+		event(s, LINK_UP);
+	learn(d, &b, &r);
+	d->o.report = take_pairs;
+	tell(d, "{\"ask\":\"report\"}");
+	p50 = us_in(0, "rtt_p50_us");
+	p99 = us_in(0, "rtt_p99_us");
+	OK(p50 >= 400 && p99 >= p50, "round trips are reported: %d, %d us",
+	    (int)p50, (int)p99);
+	EQ_INT(us_in(0, "deadline_us"), 25000, "a quarter of the deadline");
+	EQ_INT(d->stat.hedges, 0, "nobody was late");
+	for (k = 0; k < 3; k++) {
+		learn(d, &b, &r);
+		do {
+			fill_batch(&b, d, &r);
+		} while (b.f.n_row < 20);
+		d->stat.hedges = d->stat.late = 0;
+		at_disp_send(d, &b.f);
+		all_but_first();
+		OK(b.f.left > 0, "server 0 is late");
+		tick(d, 300000);
+		EQ_INT(d->stat.hedges, 0, "not by much");
+		tick(d, 9000000);
+		OK(d->stat.hedges > 0, "then others are asked");
+		if (k == 1) {	/* it dies: its calls are with others */
+			pair[0].broken = true;
+			tick(d, 0);
+		}
+		for (i = 0; i < 4 && b.f.left > 0; i++)
+			all_but_first();
+		OK(b.f.left == 0 && batch_right(&b), "whose answers count");
+		if (k == 1) {
+			tick(d, 30000000);
+			event(0, LINK_UP);
+			OK(!pair[1].slot[0].sent &&
+			    !pair[2].slot[0].sent, "nothing is sent again");
+		} else if (k == 0) {
+			answer_all();
+			OK(d->stat.late > 0 && batch_right(&b),
+			    "the late answer changes nothing");
+		}
+	}
+	/* The last one's is still out: it comes during the next flight. */
+	fill_batch(&b, d, &r);
+	at_disp_send(d, &b.f);
+	for (i = 0; i < 8 && b.f.left > 0; i++)
+		answer_all();
+	OK(b.f.left == 0 && batch_right(&b), "an answer to the flight before");
+	json_decref(last_pairs);
+	last_pairs = NULL;
+	at_flight_free(&b.f);
+	close_disp(d);
+	hedge = 0;
+	patience_ns = 1000000;
+}
+
+/* Experts that server 0 may be asked for. */
+static int
+n_first_has(const struct at_disp *d)
+{
+	int l, e, n = 0;
+
+	for (l = 0; l < LAYERS; l++)
+		for (e = 0; e < EXPERTS; e++)
+			n += at_server_has(d->server[0], l, e);
+	return n;
+}
+
+/* All rows of flight 0 are in, and a call to server 0 is out still. */
+static void
+leave_late(struct at_disp *d, struct rng *r)
+{
+	int i;
+
+	for (i = 0; i < 80; i++) {	/* how fast servers are */
+		send_rows(d, 0, 0, r);
+		while (pool.f[0].left > 0) {
+			fake_now += 400000;
+			answer_all();
+		}
+	}
+	do {			/* until server 0 is asked, too */
+		answer_all();
+		send_rows(d, 0, 0, r);
+		for (i = 0; i < 9 && pool.f[0].left > 0; i++)
+			all_but_first();
+		if (pool.f[0].left > 0)
+			tick(d, 9000000);
+		for (i = 0; i < 9 && pool.f[0].left > 0; i++)
+			all_but_first();
+		BUG_ON(pool.f[0].left > 0);
+	} while (!pair[0].slot[0].sent && !pair[0].slot[1].sent);
+}
+
+/* What server 0 says so late is for nobody: number's flight is out. */
+static bool
+late_is_nothing(const struct at_disp *d, int number, int status)
+{
+	static char was[POOL * K * H * sizeof(float)];
+	int left = pool.f[number].left, n_in = pool.n_in, i, row_left[POOL];
+	int has = n_first_has(d);
+
+	memcpy(was, pool.all.buf, sizeof(was));
+	memcpy(row_left, pool.left, sizeof(row_left));
+	for (i = 0; i < DEPTH; i++)
+		if (pair[0].slot[i].sent)
+			answer_slot(0, i, status, false);
+	return pool.f[number].left == left && pool.n_in == n_in &&
+	    memcmp(was, pool.all.buf, sizeof(was)) == 0 &&
+	    memcmp(row_left, pool.left, sizeof(row_left)) == 0 &&
+	    n_first_has(d) == has;
+}
+
+/*
+ * A call that lost against a replica answers when its rows are back and out
+ * again: with the same flight, with another, or the flight is out with other
+ * rows.  No memory of theirs is written, no count changes, and a refusal says
+ * nothing of the layer that the flight is at now.
+ */
+static void
+test_pool_late(void)
+{
+	static const int number[] = { 0, 1, 0 }, first[] = { 0, 0, POOL_ROWS };
+	static const int status[] = { SLOT_OK, SLOT_NOT_HERE };
+	struct at_disp *d;
+	struct rng r = { 29, 0 };
+	int i, k, s, bad[3] = { 0 };
+
+	hedge = 3;
+	patience_ns = 100000000;
+	d = open_disp(1000000000000);
+	memset(&pool, 0, sizeof(pool));
+	at_flight_room(&pool.all, d, POOL);
+	for (s = 0; s < SERVERS; s++)
+		event(s, LINK_UP);
+	for (i = 0; i < 60; i++) {
+		k = i % 3;
+		leave_late(d, &r);
+		send_rows(d, number[k], first[k], &r);
+		bad[k] += !late_is_nothing(d, number[k], status[i % 2]);
+		while (pool.f[number[k]].left > 0)
+			answer_all();
+		event(0, LINK_DOWN);	/* nobody suspects it any more */
+		event(0, LINK_UP);
+	}
+	EQ_INT(bad[0], 0, "pool: late, the same flight has the rows");
+	EQ_INT(bad[1], 0, "pool: late, another flight has the rows");
+	EQ_INT(bad[2], 0, "pool: late, the flight has other rows");
+	EQ_INT(pool.wrong, 0, "pool: late, all rows right");
+	OK(d->stat.hedges >= 60 && d->stat.deadline_missed == 0,
+	    "pool: late, not lost");
+	for (i = 0; i < 3; i++)
+		at_flight_free(&pool.f[i]);
+	at_flight_free(&pool.all);
+	close_disp(d);
+	hedge = 0;
+	patience_ns = 1000000;
 }
 
 int
@@ -856,6 +884,14 @@ main(void)
 	test_mishaps();
 	test_deadline();
 	test_pool();
+	hedge = 1;
+	patience_ns = 200000000;
+	test_pool();
+	patience_ns = 1000000;
+	test_mishaps();
+	hedge = 0;
+	test_hedge();
+	test_pool_late();
 	test_nobody();
 	return tap_done();
 }
