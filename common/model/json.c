@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "mem.h"
 #include "str.h"
@@ -54,10 +55,16 @@ json_t *
 json_want_file(const char *path, size_t max, bool *missing_p, struct err *err)
 {
 	struct str s = STR_INIT;
+	struct stat st;
 	json_t *v;
 
 	if (missing_p != NULL)
 		*missing_p = false;
+	/* A pipe would be waited for. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		err_set(err, ERR_DATA, "%s: not a regular file", path);
+		return NULL;
+	}
 	if (str_read_file(&s, path, max) != 0) {
 		if (errno == ENOENT && missing_p != NULL)
 			*missing_p = true;

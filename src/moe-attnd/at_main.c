@@ -2,6 +2,7 @@
 #include "at_main.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,8 +10,10 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "at_kv.h"
 #include "device.h"
 #include "http.h"
+#include "keys.h"
 #include "log.h"
 #include "mem.h"
 #include "plan.h"
@@ -330,6 +333,33 @@ open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 	return at_engine_open(&a->engine, &o, err);
 }
 
+/* What a start would find wrong beside the model: keys, memory, descriptor. */
+static int
+check_rest(const struct at_main *a, struct err *err)
+{
+	const struct model_cfg *c = model_cfg(a->m);
+	const struct at_kv_opt ko = { c->n_layer, c->n_kv_head, c->dk, c->dv,
+	    kern_act(a->kn), a->kv_bytes ? a->kv_bytes : default_kv(a),
+	    !a->no_prefix };
+	struct link_sec sec;
+	struct keys *keys;
+	struct at_kv *kv;
+
+	if (a->key_file != NULL) {
+		if (keys_load(&keys, a->key_file, err) != 0)
+			return -1;
+		keys_free(keys);
+	}
+	if (open_key(a, &sec, err) != 0 || at_kv_open(&kv, &ko, err) != 0)
+		return -1;
+	link_sec_wipe(&sec);
+	at_kv_close(kv);
+	if (a->ready_fd >= 0 && fcntl((int)a->ready_fd, F_GETFD) < 0)
+		return err_sys(err, ERR_USAGE, errno, "--ready-fd %d",
+		    (int)a->ready_fd);
+	return 0;
+}
+
 int
 at_main_open(struct at_main *a, struct err *err)
 {
@@ -341,7 +371,7 @@ at_main_open(struct at_main *a, struct err *err)
 	    err) != 0)
 		return -1;
 	if (a->dry_run)
-		return 0;
+		return check_rest(a, err);
 	if (model_fingerprint(a->m, &fingerprint, err) != 0 ||
 	    loop_open(&a->loop, err) != 0 ||
 	    open_port(a, fingerprint, err) != 0 ||

@@ -26,11 +26,13 @@ olmoe|config "num_experts":.10 "num_experts":4000000000|config.json: num_experts
 olmoe|config "num_hidden_layers":.4 "num_hidden_layers":9|model.layers.4.; missing
 olmoe|config "hidden_size":.96, "hidden_size":96|config.json: line ; JSON
 olmoe|config "hidden_size":.96, "hidden_size":96,"hidden_size":96,|config.json: line ; duplicate
+olmoe|pipe config.json|config.json: not a regular file
 qwen3_moe|index model-00001-of-00008.safetensors ../x|index.json; ../x
 qwen3_moe|index model-00003-of-00008.safetensors gone.safetensors|gone.safetensors: No such file
 ROWS
 }
 
+pipe() { rm "$M/$1" && mkfifo "$M/$1"; }
 cut() { truncate -s "$2" "$M/$1"; }
 bytes() { printf "$3" | dd of="$M/$1" bs=1 seek="$2" conv=notrunc status=none; }
 # Of the same length as what it replaces; first occurrence.

@@ -523,6 +523,10 @@ hang_up() { # BODY: begin it, hang up when it runs, and see it cancelled
 	fails 64 "$BIN/moe-attnd" -m $MODEL --local -p 127.0.0.1:0 --kv-memory 1k
 	fails 64 "$BIN/moe-attnd" -m $MODEL --local -p 127.0.0.1:0 --chat-template tool_use
 	grep -q -- '--chat-template tool_use: .* no template' "$RUN/err"
+	# A dry run finds what a start would.
+	fails 64 "$BIN/moe-attnd" -n -m $MODEL --local --kv-memory 1k
+	fails 64 "$BIN/moe-attnd" -n -m $MODEL --local --ready-fd 77
+	fails 65 "$BIN/moe-attnd" -n -m $MODEL --local --api-key-file "$RUN/none"
 }
 
 @test "a token that the tokenizer knows and the model does not" {
