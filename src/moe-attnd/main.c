@@ -23,11 +23,22 @@
 #define CONTROLS	"\001\002\003\004\005\006\a\b\t\n\v\f\r\016\017"	\
 	"\020\021\022\023\024\025\026\027\030\031\032\033\034\035\036\037\177"
 
-/* The end of an option without bounds and without a variable. */
-#define ANY	0, 0, NULL
+struct option_list {
+	VEC(struct cli_opt) v;
+};
 
-static const struct cli_opt *
-options(struct at_main *a)
+static void
+append(struct option_list *all, const struct cli_opt *table, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		VEC_PUSH(&all->v, table[i]);
+}
+
+/* The model and its memory. */
+static void
+model_options(struct at_main *a, struct option_list *all)
 {
 	const struct cli_opt table[] = {
 	{ 'm', "model", CLI_STR, &a->model_dir, "DIR",
@@ -41,7 +52,7 @@ options(struct at_main *a)
 	{ 'i', "id", CLI_STR, &a->name, "NAME",
 	    "this front end's name in the cluster", 0, 0, NULL },
 	{ 0, "alias", CLI_STR, &a->alias, "NAME",
-	    "the model's name in the API (default: the directory's)", ANY },
+	    "the model's name in the API (default: the directory's)", 0, 0, NULL },
 	{ 0, "dtype", CLI_ENUM, &a->dtype, MODEL_DTYPES,
 	    "what to compute in (auto: the checkpoint's type)", 0, 0, NULL },
 	{ 0, "threads", CLI_INT, &a->threads, "N",
@@ -65,14 +76,24 @@ options(struct at_main *a)
 	    "front ends that get a copy of each KV page (default 1; 0: none)",
 	    0, AT_PAGE_MAX_PEER, NULL },
 	{ 0, "page-rate", CLI_SIZE, &a->page_rate, "SIZE",
-	    "bytes of copies sent in a second at most (default 256M)", ANY },
+	    "bytes of copies sent in a second at most (default 256M)", 0, 0, NULL },
+	};
+
+	append(all, table, sizeof(table) / sizeof(*table));
+}
+
+/* What runs when, and how long it may take. */
+static void
+engine_options(struct at_main *a, struct option_list *all)
+{
+	const struct cli_opt table[] = {
 	{ 0, "groups", CLI_STR, &a->groups, "N|free",
 	    "groups of rows in flight, 1 to 8, or free: no barrier (default 1)",
 	    0, 0, NULL },
 	{ 0, "attn-policy", CLI_ENUM, &a->attn_policy, POLICY_NAMES,
 	    "free: what attention runs next (default wait)", 0, 0, NULL },
 	{ 0, "attn-hold", CLI_DUR, &a->attn.hold_ns, "DUR",
-	    "wait, defrag: longest wait for company (default 200us)", ANY },
+	    "wait, defrag: longest wait for company (default 200us)", 0, 0, NULL },
 	{ 0, "attn-batch", CLI_INT, &a->attn_batch, "N",
 	    "wait, defrag: so many rows are enough (default: all)",
 	    0, 16384, NULL },
@@ -89,7 +110,7 @@ options(struct at_main *a)
 	{ 0, "max-queue", CLI_INT, &a->max_queue, "N",
 	    "sequences that wait or run (default 1024)", 1, 1 << 20, NULL },
 	{ 0, "max-wait", CLI_DUR, &a->max_wait_ns, "DUR",
-	    "longest wait in the queue, else 429 (default: no bound)", ANY },
+	    "longest wait in the queue, else 429 (default: no bound)", 0, 0, NULL },
 	{ 0, "step-rows", CLI_INT, &a->step_rows, "N",
 	    "token rows of a step at most (default 512)", 1, 16384, NULL },
 	{ 0, "chunk", CLI_INT, &a->chunk, "TOK",
@@ -109,27 +130,37 @@ options(struct at_main *a)
 	    0, 0, NULL },
 	{ 0, "request-limit", CLI_DUR, &a->request_ns, "DUR",
 	    "longest a request may take (default: no limit)", 0, 0, NULL },
+	};
+
+	append(all, table, sizeof(table) / sizeof(*table));
+}
+
+/* Experiments, keys, the process. */
+static void
+cluster_options(struct at_main *a, struct option_list *all)
+{
+	const struct cli_opt table[] = {
 	{ 0, "mixed", CLI_FLAG, &a->mixed, NULL,
-	    "allow servers of another kernel variant (bits may differ)", ANY },
+	    "allow servers of another kernel variant (bits may differ)", 0, 0, NULL },
 	{ 0, "crc", CLI_FLAG, &a->crc, NULL,
 	    "checksums of rows over shm, too (over tcp there always are)",
 	    0, 0, NULL },
 	{ 0, "experiment", CLI_FLAG, &a->experiment, NULL,
-	    "allow what makes answers meaningless: --route-skew, skip", ANY },
+	    "allow what makes answers meaningless: --route-skew, skip", 0, 0, NULL },
 	{ 0, "route-skew", CLI_STR, &a->route_skew, "SPEC",
 	    "draw experts from SPEC instead of asking the gate", 0, 0, NULL },
 	{ 0, "chat-template", CLI_STR, &a->template_name, "NAME",
 	    "which of the checkpoint's chat templates (default: its default)",
 	    0, 0, NULL },
 	{ 0, "api-key-file", CLI_STR, &a->key_file, "FILE",
-	    "keys that clients must send, plain or hashed, one a line", ANY },
+	    "keys that clients must send, plain or hashed, one a line", 0, 0, NULL },
 	{ 0, "psk-file", CLI_STR, &a->psk_file, "FILE",
 	    "key that servers and we must have (or fd:N)", 0, 0,
 	    "MOE_PSK_FILE" },
 	{ 0, "tls", CLI_ENUM, &a->tls, LINK_TLS_NAMES,
-	    "TLS on tcp: links (auto: with a key, between machines)", ANY },
+	    "TLS on tcp: links (auto: with a key, between machines)", 0, 0, NULL },
 	{ 0, "insecure", CLI_FLAG, &a->insecure, NULL,
-	    "public addresses, of HTTP and of links, without keys", ANY },
+	    "public addresses, of HTTP and of links, without keys", 0, 0, NULL },
 	{ 0, "no-sandbox", CLI_FLAG, &a->no_sandbox, NULL,
 	    "keep core dumps and every system call", 0, 0, NULL },
 	{ 0, "events", CLI_STR, &a->event_file, "FILE",
@@ -139,13 +170,25 @@ options(struct at_main *a)
 	{ 't', "timeout", CLI_DUR, &a->drain_ns, "DUR",
 	    "how long a drain may take (default 30s)", 0, 0, NULL },
 	{ 'n', "dry-run", CLI_FLAG, &a->dry_run, NULL,
-	    "check options, files and model, then say ok and leave", ANY },
+	    "check options, files and model, then say ok and leave", 0, 0, NULL },
 	{ 'q', "quiet", CLI_COUNT, &a->quiet, NULL, "say less", 0, 0, NULL },
-	{ 'v', "verbose", CLI_COUNT, &a->verbose, NULL, "say more", ANY },
+	{ 'v', "verbose", CLI_COUNT, &a->verbose, NULL, "say more", 0, 0, NULL },
 	{ 0, NULL, CLI_FLAG, NULL, NULL, NULL, 0, 0, NULL },
 	};
 
-	return mem_dup(table, sizeof(table));
+	append(all, table, sizeof(table) / sizeof(*table));
+}
+
+/* All of them; the caller frees them. */
+static const struct cli_opt *
+options(struct at_main *a)
+{
+	struct option_list all = { { NULL, 0, 0 } };
+
+	model_options(a, &all);
+	engine_options(a, &all);
+	cluster_options(a, &all);
+	return all.v.p;
 }
 
 /* --groups: 0 for free. */
