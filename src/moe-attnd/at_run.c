@@ -374,9 +374,8 @@ take_commands(struct at_engine *e)
 	pthread_mutex_unlock(&e->lock);
 	for (i = 0; i < cancel.n; i++) {
 		st = cancel.p[i];
-		if (at_seq_busy(st))
-			st->cancelled = true;
-		else
+		st->cancelled = true;
+		if (!at_seq_busy(st))
 			end(e, st, AT_FINISH_CANCEL, 0);
 	}
 	if (cancel.n > 0)

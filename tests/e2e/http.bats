@@ -509,7 +509,7 @@ hang_up() { # BODY: begin it, hang up when it runs, and see it cancelled
 		curl -sf "$URL/metrics" | sed -n "s/^vllm:request_success_total.*finished_reason=\"$1\"} //p"
 	}
 	stop=$(ended stop) abort=$(ended abort)
-	ok /v1/completions "{$ONCE,\"max_tokens\":40,\"temperature\":0,\"stop\":[\"e\"]}" |
+	ok /v1/completions "{$ONCE,\"max_tokens\":900,\"ignore_eos\":true,\"temperature\":0,\"stop\":[\"e\"]}" |
 		jq -e '.choices[0].finish_reason == "stop"'
 	# The answer is there before the engine has ended its sequence.
 	ended_is() { [ "$(ended "$1")" = "$2" ]; }

@@ -57,8 +57,8 @@ door_start(void)
 		close(fd[1]);
 		execl(prog, "moe-route", "front", "-p", "127.0.0.1:0",
 		    "--to", fake.addr[0], "--to", fake.addr[1], "--to",
-		    fake.addr[2], "--hang", "200ms", "--probe", "20ms",
-		    "--probe-away", "10ms", "--stall-limit", "1s",
+		    fake.addr[2], "--hang", "500ms", "--probe", "20ms",
+		    "--suspect", "200ms", "--probe-away", "10ms", "--stall-limit", "1s",
 		    "--keep-memory", "64k", (char *)NULL);
 		_exit(127);
 	}
