@@ -268,6 +268,9 @@ nothing(void *arg)
 	return arg;
 }
 
+/* What getaddrinfo says of localhost outside; a bare root has no such name. */
+static int look_up;
+
 /* What daemons do go on doing. */
 static void
 child_lives(void)
@@ -280,8 +283,8 @@ child_lives(void)
 
 	bad += pthread_create(&t, NULL, nothing, NULL) != 0 ||
 	    pthread_join(t, NULL) != 0;
-	bad += getaddrinfo("localhost", "80", NULL, &a) != 0;
-	if (a != NULL)
+	bad += getaddrinfo("localhost", "80", NULL, &a) != look_up;
+	if (look_up == 0 && a != NULL)
 		freeaddrinfo(a);
 	fd = socket(AF_INET6, SOCK_STREAM, 0);
 	bad += fd < 0 && errno == EAFNOSUPPORT && access("/proc/net/if_inet6",
@@ -305,9 +308,13 @@ do_nothing(void)
 static void
 test_sandbox(void)
 {
+	struct addrinfo *a;
 	int status;
 	size_t i;
 
+	look_up = getaddrinfo("localhost", "80", NULL, &a);
+	if (look_up == 0)
+		freeaddrinfo(a);
 	status = in_child(do_nothing);
 	if (status != 0) {
 		OK(WEXITSTATUS(status) == 99, "# SKIP no seccomp here");
