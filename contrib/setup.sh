@@ -15,7 +15,7 @@ moe_pkg_build='gcc make libc6-dev libevent-dev libjansson-dev libpcre2-dev
 	libutf8proc-dev libcurl4-openssl-dev libzstd-dev libssl-dev
 	curl'
 # To run every test.
-moe_pkg_test='bats clang shellcheck mandoc jq universal-ctags procps iproute2 spin'
+moe_pkg_test='bats clang shellcheck mandoc jq universal-ctags procps iproute2 spin zstd'
 
 moe_say() {
 	printf '%s: %s\n' "$moe_prog" "$*" >&2
