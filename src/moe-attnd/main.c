@@ -368,8 +368,10 @@ main(int argc, char **argv)
 	if (a.local && !cli_given(&a.cluster_file))
 		a.cluster_file = NULL;
 	if (n < 0 || check_options(&a, &err) != 0 ||
-	    read_hedge(&a, &err) != 0)
+	    read_hedge(&a, &err) != 0) {
+		mem_free((void *)(uintptr_t)opt);
 		return cli_fail("moe-attnd", &err);
+	}
 	clock_dilate((int)a.scale);
 	log_init("moe-attnd", a.name, LOG_INFO + a.verbose - a.quiet < 0 ?
 	    LOG_ERROR : LOG_INFO + a.verbose - a.quiet > LOG_DEBUG ?
