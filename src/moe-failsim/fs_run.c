@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -25,6 +26,7 @@
 #include "fs_random.h"
 #include "fs_steps.h"
 
+#define WHOLE_NS	10000000000ull	/* patience with a cluster at the start */
 #define PROG	"moe-failsim run"
 #define POLL_NS	5000000u	/* how late a step may be */
 #define TOKENS_NS	200000000u	/* between two counts of tokens */
@@ -139,10 +141,32 @@ find_route(struct run *r)
 	strcpy(slash != NULL ? slash + 1 : r->route, "moe-route");
 }
 
+/* A cluster that answers may be without an expert for a moment (503). */
+static int
+wait_whole(struct run *r, struct err *err)
+{
+	const struct timespec nap = { 0, 50000000 };
+	uint64_t end = clock_ns() + WHOLE_NS;
+	struct str s = STR_INIT;
+	int rc;
+
+	for (;;) {
+		*err = (struct err)ERR_INIT;
+		rc = oai_call(r->load.c, "/health", NULL, WHOLE_NS, &s, err);
+		str_free(&s);
+		if (rc == 0)
+			return 0;
+		if (err->code != ERR_DATA || clock_ns() >= end)
+			break;
+		nanosleep(&nap, NULL);
+	}
+	err->code = ERR_TEMP;
+	return -1;
+}
+
 static int
 open_cluster(struct run *r, struct err *err)
 {
-	struct str s = STR_INIT;
 	char *url;
 	int rc;
 
@@ -156,12 +180,8 @@ open_cluster(struct run *r, struct err *err)
 	mem_free(url);
 	if (rc != 0)
 		return -1;
-	rc = oai_call(r->load.c, "/health", NULL, 10000000000ull, &s, err);
-	str_free(&s);
-	if (rc != 0) {
-		err->code = ERR_TEMP;	/* 503: not now */
+	if (wait_whole(r, err) != 0)
 		return -1;
-	}
 	r->load.model = oai_model(r->load.c, err);
 	return r->load.model != NULL ? 0 : -1;
 }
