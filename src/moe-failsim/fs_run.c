@@ -26,7 +26,7 @@
 #include "fs_random.h"
 #include "fs_steps.h"
 
-#define WHOLE_NS	10000000000ull	/* patience with a cluster at the start */
+#define WHOLE_NS	10000000000ull	/* patience at the start */
 #define PROG	"moe-failsim run"
 #define POLL_NS	5000000u	/* how late a step may be */
 #define TOKENS_NS	200000000u	/* between two counts of tokens */
