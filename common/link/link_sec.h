@@ -23,6 +23,23 @@
 enum link_tls { LINK_TLS_AUTO, LINK_TLS_YES, LINK_TLS_NO };
 #define LINK_TLS_NAMES	"auto|yes|no"
 
+/* What command lines say of it, in the same words everywhere: members of a
+ * table of struct cli_opt (cli.h).  who: "peers and we"; bare: what --insecure
+ * allows. */
+struct link_sec_opt {
+	const char *psk_file;	/* NULL: what the cluster file says, or none */
+	int tls;		/* enum link_tls */
+	bool insecure;
+};
+#define LINK_SEC_OPTIONS(o, who, bare)					\
+	{ 0, "psk-file", CLI_STR, &(o)->psk_file, "FILE",		\
+	    "key that " who " must have (or fd:N)", 0, 0,		\
+	    "MOE_PSK_FILE" },						\
+	{ 0, "tls", CLI_ENUM, &(o)->tls, LINK_TLS_NAMES,		\
+	    "TLS on tcp: links (auto: with a key, between machines)",	\
+	    0, 0, NULL },						\
+	{ 0, "insecure", CLI_FLAG, &(o)->insecure, NULL, bare, 0, 0, NULL }
+
 struct link_sec {		/* all zero: no key, loopback and shm: only */
 	bool psk;		/* there is a key */
 	bool insecure;		/* links may leave this machine without one */

@@ -25,6 +25,11 @@
 
 #include "err.h"
 
+/* The option to do without, of a table of struct cli_opt (cli.h). */
+#define SANDBOX_OPTION(off)						\
+	{ 0, "no-sandbox", CLI_FLAG, (off), NULL,			\
+	    "keep core dumps and every system call", 0, 0, NULL }
+
 /* -1: ERR_UNAVAIL, the kernel (or what is around it) has no seccomp filters, or
  * this is neither x86_64 nor aarch64; the limits hold then all the same. */
 int	sandbox_enter(struct err *err);

@@ -138,14 +138,14 @@ static int
 open_key(const struct at_main *a, struct link_sec *s, struct err *err)
 {
 	const struct cluster *c = a->cluster;
-	const char *file = a->psk_file, *addr;
+	const char *file = a->sec.psk_file, *addr;
 	size_t i;
 
 	if (file == NULL && c != NULL)
 		file = c->psk_file;
-	if (link_sec_load(s, file, a->tls, a->insecure, err) != 0)
+	if (link_sec_load(s, file, a->sec.tls, a->sec.insecure, err) != 0)
 		return -1;
-	for (i = 0; a->insecure && c != NULL && i < c->n_member; i++) {
+	for (i = 0; a->sec.insecure && c != NULL && i < c->n_member; i++) {
 		addr = c->member[i].role == CLUSTER_FRONT ?
 		    c->member[i].pages : c->member[i].addr;
 		if (addr != NULL && link_sec_bare(s, addr)) {
@@ -367,7 +367,7 @@ at_main_open(struct at_main *a, struct err *err)
 
 	if (check_kv(a, err) != 0 || read_files(a, err) != 0 ||
 	    read_cluster(a, err) != 0 ||
-	    http_check_addr(a->http_addr, a->key_file != NULL, a->insecure,
+	    http_check_addr(a->http_addr, a->key_file != NULL, a->sec.insecure,
 	    err) != 0)
 		return -1;
 	if (a->dry_run)

@@ -21,9 +21,10 @@ struct at_main {
 	/* options */
 	const char *model_dir, *cluster_file, *http_addr, *name, *alias, *isa;
 	const char *template_name, *key_file, *route_skew, *event_file;
-	const char *device, *psk_file;
+	const char *device;
+	struct link_sec_opt sec;
 	bool no_sandbox;
-	bool local, no_prefix, mixed, crc, insecure, dry_run, experiment;
+	bool local, no_prefix, mixed, crc, dry_run, experiment;
 	int tls, dtype, quiet, verbose;
 	const char *groups;
 	int n_group, attn_policy;

@@ -154,15 +154,9 @@ cluster_options(struct at_main *a, struct option_list *all)
 	    0, 0, NULL },
 	{ 0, "api-key-file", CLI_STR, &a->key_file, "FILE",
 	    "keys that clients must send, plain or hashed, one a line", 0, 0, NULL },
-	{ 0, "psk-file", CLI_STR, &a->psk_file, "FILE",
-	    "key that servers and we must have (or fd:N)", 0, 0,
-	    "MOE_PSK_FILE" },
-	{ 0, "tls", CLI_ENUM, &a->tls, LINK_TLS_NAMES,
-	    "TLS on tcp: links (auto: with a key, between machines)", 0, 0, NULL },
-	{ 0, "insecure", CLI_FLAG, &a->insecure, NULL,
-	    "public addresses, of HTTP and of links, without keys", 0, 0, NULL },
-	{ 0, "no-sandbox", CLI_FLAG, &a->no_sandbox, NULL,
-	    "keep core dumps and every system call", 0, 0, NULL },
+	LINK_SEC_OPTIONS(&a->sec, "servers and we",
+	    "public addresses, of HTTP and of links, without keys"),
+	SANDBOX_OPTION(&a->no_sandbox),
 	{ 0, "events", CLI_STR, &a->event_file, "FILE",
 	    "append what befalls expert servers, as #moe:event/1", 0, 0, NULL },
 	{ 0, "ready-fd", CLI_INT, &a->ready_fd, "N",
@@ -331,7 +325,7 @@ serve(struct at_main *a, struct err *err)
 	const struct life_opt lo = { a->loop, (int)a->ready_fd, on_drain,
 	    on_reload, on_usr1, a };
 	const struct at_api_opt ao = { a->loop, a->http_addr, a->engine,
-	    a->token, a->chat, a->alias, a->key_file, a->insecure,
+	    a->token, a->chat, a->alias, a->key_file, a->sec.insecure,
 	    a->defaults, a->request_ns, 0, 0, 0,
 	    a->odd.n > 0 ? str_c(&a->odd) : NULL, a->kn };
 

@@ -29,12 +29,13 @@ struct ex_place;
 
 struct ex_opt {
 	const char *model, *cluster, *listen, *name, *experts, *isa, *device;
-	const char *keep, *cache, *psk_file;
-	int dtype, policy, tls;	/* of CLI_ENUM */
+	const char *keep, *cache;
+	struct link_sec_opt sec;
+	int dtype, policy;	/* of CLI_ENUM */
 	int64_t threads, batch, block, lookahead, ready_fd, scale;
 	uint64_t memory, hold_ns, urgent_ns, drain_ns, idle_ns;
 	double decay;
-	bool mixed, dry_run, quiet, insecure, no_sandbox;
+	bool mixed, dry_run, quiet, no_sandbox;
 	int verbose;
 };
 

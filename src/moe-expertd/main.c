@@ -140,10 +140,10 @@ open_experts(struct ex *ex, struct err *err)
 static int
 open_key(const struct ex *ex, struct link_sec *s, struct err *err)
 {
-	const char *file = ex->opt.psk_file;
+	const char *file = ex->opt.sec.psk_file;
 
 	if (link_sec_load(s, file != NULL ? file : ex_place_psk(ex),
-	    ex->opt.tls, ex->opt.insecure, err) != 0)
+	    ex->opt.sec.tls, ex->opt.sec.insecure, err) != 0)
 		return -1;
 	if (s->insecure && link_sec_bare(s, ex->opt.listen))
 		log_warn(LINK_SEC_BARE, ex->opt.listen);

@@ -38,14 +38,14 @@ rt_client_open(struct rt_client *c, const struct rt_client_opt *o,
     struct err *err)
 {
 	struct link_opt lo = { .hello_ns = o->limit_ns };
-	const char *key = o->psk_file;
+	const char *key = o->sec.psk_file;
 
 	memset(c, 0, sizeof(*c));
 	if (find(c, o, err) != 0)
 		return -1;
 	if (key == NULL && c->cluster != NULL)
 		key = c->cluster->psk_file;
-	if (link_sec_load(&lo.sec, key, o->tls, o->insecure, err) != 0)
+	if (link_sec_load(&lo.sec, key, o->sec.tls, o->sec.insecure, err) != 0)
 		return -1;
 	lo.me.role = LINK_TOOL;
 	lo.me.mixed = true;

@@ -12,9 +12,8 @@
 #include "str.h"
 
 struct rt_client_opt {		/* of the command line */
-	const char *file, *name, *addr, *psk_file;
-	int tls;		/* enum link_tls */
-	bool insecure;
+	const char *file, *name, *addr;
+	struct link_sec_opt sec;
 	uint64_t limit_ns;	/* longest wait for an answer */
 };
 
@@ -27,14 +26,8 @@ struct rt_client_opt {		/* of the command line */
 	    NULL },							\
 	{ 'r', "route", CLI_STR, &(o)->addr, "ADDR",			\
 	    "the router's address, instead of a file", 0, 0, NULL },	\
-	{ 0, "psk-file", CLI_STR, &(o)->psk_file, "FILE",		\
-	    "key that the router and we must have (or fd:N)", 0, 0,	\
-	    "MOE_PSK_FILE" },						\
-	{ 0, "tls", CLI_ENUM, &(o)->tls, LINK_TLS_NAMES,		\
-	    "TLS on tcp: links (auto: with a key, between machines)",	\
-	    0, 0, NULL },						\
-	{ 0, "insecure", CLI_FLAG, &(o)->insecure, NULL,		\
-	    "a router beyond this machine without a key", 0, 0, NULL }
+	LINK_SEC_OPTIONS(&(o)->sec, "the router and we",		\
+	    "a router beyond this machine without a key")
 
 struct rt_client {
 	struct link_port *port;

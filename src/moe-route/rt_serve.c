@@ -32,9 +32,9 @@ enum { ORDER_STOP = 1, ORDER_RELOAD = 2 };
 struct serve {
 	struct rt_core_opt o;
 	const char *listen;
-	const char *psk_file;
+	struct link_sec_opt sec;
 	int tls;
-	bool insecure, no_sandbox;
+	bool no_sandbox;
 	int64_t ready_fd;
 	bool quiet, dry_run;
 	int verbose;
@@ -71,16 +71,9 @@ parse(struct serve *s, int argc, char **argv, struct err *err)
 		{ 0, "settle", CLI_DUR, &s->o.settle_ns, "DUR",
 		    "listen to members first, at most this long (default 3s)",
 		    0, 0, NULL },
-		{ 0, "psk-file", CLI_STR, &s->psk_file, "FILE",
-		    "key that peers and we must have (or fd:N)", 0, 0,
-		    "MOE_PSK_FILE" },
-		{ 0, "tls", CLI_ENUM, &s->tls, LINK_TLS_NAMES,
-		    "TLS on tcp: links (auto: with a key, between machines)",
-		    0, 0, NULL },
-		{ 0, "insecure", CLI_FLAG, &s->insecure, NULL,
-		    "links beyond this machine without a key", 0, 0, NULL },
-		{ 0, "no-sandbox", CLI_FLAG, &s->no_sandbox, NULL,
-		    "keep core dumps and every system call", 0, 0, NULL },
+		LINK_SEC_OPTIONS(&s->sec, "peers and we",
+		    "links beyond this machine without a key"),
+		SANDBOX_OPTION(&s->no_sandbox),
 		{ 0, "ready-fd", CLI_INT, &s->ready_fd, "N",
 		    "write a newline to descriptor N when ready", 0, 1 << 20,
 		    NULL },
@@ -183,10 +176,11 @@ open_port(struct serve *s, struct err *err)
 	 * idle cluster sleeps. */
 	struct link_opt lo = { .max_pair = 8192, .heartbeat_ns = 1000000000 };
 
-	if (link_sec_load(&lo.sec, s->psk_file != NULL ? s->psk_file :
-	    s->core.cluster->psk_file, s->tls, s->insecure, err) != 0)
+	if (link_sec_load(&lo.sec, s->sec.psk_file != NULL ?
+	    s->sec.psk_file : s->core.cluster->psk_file, s->sec.tls,
+	    s->sec.insecure, err) != 0)
 		return -1;
-	if (s->insecure && link_sec_bare(&lo.sec, s->own_addr))
+	if (s->sec.insecure && link_sec_bare(&lo.sec, s->own_addr))
 		log_warn(LINK_SEC_BARE, s->own_addr);
 	lo.me.role = LINK_ROUTE;
 	lo.me.mixed = true;
