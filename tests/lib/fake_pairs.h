@@ -1,5 +1,5 @@
 /*
- * fake_pairs.h - link pairs for test_disp.c, which defines DEPTH, SLOT, MAX_PAIR
+ * fake_pairs.h - link pairs for disp_rig.h, which defines DEPTH, SLOT, MAX_PAIR
  * and H and includes what is tested before: slots without a peer, and servers
  * that answer as the test says.
  */
