@@ -289,6 +289,7 @@ int	kern_route(const struct kern_route *a, int *bad_row);
  * K then V: [K: hk][tok][dk] [V: hk][tok][dv], of dtype kvt.
  */
 #define KERN_PAGE_TOK	16
+#define KERN_KV_LAYOUT	1	/* another number: other places within a page */
 
 struct kern_kv {
 	void *arena;		/* of one layer */

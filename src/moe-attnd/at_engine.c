@@ -44,8 +44,8 @@ open_pages(struct at_engine *e, struct err *err)
 
 	o.kv = e->core.kv;
 	o.shape = (struct at_page_shape){ c->n_layer,
-	    kern_kv_page_bytes(c->n_kv_head, c->dk, c->dv,
-	    kern_act(e->o.kn)) };
+	    kern_kv_page_bytes(c->n_kv_head, c->dk, c->dv, e->o.kvt),
+	    e->o.kvt };
 	return at_page_open(&e->pages, &o, err);
 }
 
@@ -55,7 +55,7 @@ open_parts(struct at_engine *e, struct err *err)
 	const struct at_engine_opt *o = &e->o;
 	const struct model_cfg *c = model_cfg(o->m);
 	const struct at_kv_opt kv = { c->n_layer, c->n_kv_head, c->dk, c->dv,
-	    kern_act(o->kn), o->kv_bytes, o->prefix_cache };
+	    o->kvt, o->kv_bytes, o->prefix_cache };
 	const struct at_sched_opt so = { o->n_group > 0 ? o->n_group : 1,
 	    o->max_seq, o->step_rows, o->chunk_tok, o->prompt_rows };
 	const struct at_disp_opt d = { c, kern_act(o->kn), o->port, o->map,

@@ -133,6 +133,7 @@ struct at_metrics {
 	uint64_t prompt_tok, gen_tok, cached_tok;	/* totals */
 	uint64_t done_stop, done_length, done_cancel, failed;
 	uint64_t kv_pages, kv_pages_used, kv_pages_cached;
+	uint64_t kv_page_bytes;	/* of one, in all layers */
 	uint64_t kv_copies, copy_hits;	/* see at_kv.h */
 	uint64_t copy_peers, copy_sent, copy_sent_bytes;	/* see at_page.h */
 	uint64_t copy_got, copy_got_bytes, copy_refused;

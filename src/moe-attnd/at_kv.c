@@ -209,6 +209,7 @@ at_kv_stat(struct at_kv *kv, struct at_kv_stat *out)
 {
 	pthread_mutex_lock(&kv->lock);
 	out->pages = (uint64_t)kv->n_page;
+	out->page_bytes = kv->page_bytes * (uint64_t)kv->n_layer;
 	out->cached = (uint64_t)(kv->own.n + kv->copies.n);
 	out->used = (uint64_t)kv->n_page - (uint64_t)kv->n_free - out->cached;
 	out->copies = (uint64_t)kv->n_copy;

@@ -71,6 +71,7 @@ bool	at_kv_fits(const struct at_kv *kv, int n_tok);
 
 struct at_kv_stat {
 	uint64_t pages, used, cached;	/* used: by sequences */
+	uint64_t page_bytes;	/* of all layers */
 	uint64_t copies;	/* of the cached: of another front end's pages */
 	uint64_t copy_hits;	/* copies that sequences took up, ever */
 };

@@ -240,13 +240,28 @@ check_kv(const struct at_main *a, struct err *err)
 	    machine_bytes());
 }
 
+/* --kv-dtype. */
+static enum kern_dtype
+kv_type(const struct at_main *a)
+{
+	switch ((enum model_dtype)a->kv_dtype) {
+	case MODEL_F32:
+		return KERN_F32;
+	case MODEL_BF16:
+		return KERN_BF16;
+	case MODEL_AUTO:
+		break;
+	}
+	return kern_act(a->kn);
+}
+
 /* A quarter of the machine, but no more than all sequences can use. */
 static uint64_t
 default_kv(const struct at_main *a)
 {
 	const struct model_cfg *c = model_cfg(a->m);
 	double page = (double)kern_kv_page_bytes(c->n_kv_head, c->dk, c->dv,
-	    kern_act(a->kn)) * c->n_layer;
+	    kv_type(a)) * c->n_layer;
 	double pages = ceil((double)a->ctx_tok / KERN_PAGE_TOK) *
 	    (double)a->max_seq;
 
@@ -316,6 +331,7 @@ open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 	struct at_page_opt pages = { 0 };
 	const struct at_engine_opt o = { .kn = a->kn, .m = a->m,
 	    .skew = a->skew, .fingerprint = fingerprint, .ctx_tok = (int)a->ctx_tok,
+	    .kvt = kv_type(a),
 	    .kv_bytes = a->kv_bytes ? a->kv_bytes : default_kv(a),
 	    .prefix_cache = !a->no_prefix, .n_group = a->n_group,
 	    .max_seq = (int)a->max_seq, .max_queue = (int)a->max_queue,
@@ -339,7 +355,7 @@ check_rest(const struct at_main *a, struct err *err)
 {
 	const struct model_cfg *c = model_cfg(a->m);
 	const struct at_kv_opt ko = { c->n_layer, c->n_kv_head, c->dk, c->dv,
-	    kern_act(a->kn), a->kv_bytes ? a->kv_bytes : default_kv(a),
+	    kv_type(a), a->kv_bytes ? a->kv_bytes : default_kv(a),
 	    !a->no_prefix };
 	struct link_sec sec;
 	struct keys *keys;

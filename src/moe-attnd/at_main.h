@@ -25,7 +25,7 @@ struct at_main {
 	struct link_sec_opt sec;
 	bool no_sandbox;
 	bool local, no_prefix, mixed, crc, dry_run, experiment;
-	int tls, dtype, quiet, verbose;
+	int tls, dtype, kv_dtype, quiet, verbose;
 	const char *groups;
 	int n_group, attn_policy;
 	struct at_queue_opt attn;

@@ -2,6 +2,7 @@
 #include "at_page.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "at_page_peer.h"
@@ -168,6 +169,20 @@ on_noted(void *arg)
 
 /* ---- opening and closing ---- */
 
+/* The variant that HELLO compares: how pages are laid out belongs to it. */
+static int
+name_pages(const struct at_page *pg, char out[LINK_VARIANT], struct err *err)
+{
+	int n = snprintf(out, LINK_VARIANT, "%s kv-%s-%d",
+	    pg->o.link->me.variant, kern_dtype_name(pg->o.shape.kvt),
+	    KERN_KV_LAYOUT);
+
+	if (n < 0 || n >= LINK_VARIANT)
+		return err_set(err, ERR_USAGE, "the name of variant %s is too "
+		    "long", pg->o.link->me.variant);
+	return 0;
+}
+
 static int
 open_port(struct at_page *pg, struct err *err)
 {
@@ -175,6 +190,8 @@ open_port(struct at_page *pg, struct err *err)
 	char bound[LINK_ADDR];
 	int k;
 
+	if (name_pages(pg, o.me.variant, err) != 0)
+		return -1;
 	o.depth = o.slot_bytes = 0;
 	o.me.mixed = false;	/* copies must have the same bits */
 	o.spin_cores = -1;

@@ -4,8 +4,8 @@
  *
  * Every page that a sequence fills is sent to the neighbours in the background,
  * over control-only pairs of a port of its own (link.h): HELLO makes sure that
- * fingerprint, kernel variant and dtype are equal, so equal tokens have equal
- * bytes; every message is checksummed.  Correctness never needs a copy: one that
+ * fingerprint, kernel variant, dtype and what keys and values are kept in are
+ * equal, so equal tokens have equal bytes; every message is checksummed.  Correctness never needs a copy: one that
  * is missing costs its prefill.
  *
  * One thread of its own.  The engine only takes the cache's lock; bytes are

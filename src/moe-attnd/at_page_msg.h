@@ -23,6 +23,7 @@
 struct at_page_shape {		/* equal on both sides */
 	int n_layer;
 	size_t layer_bytes;	/* of a page in one layer */
+	enum kern_dtype kvt;	/* HELLO compares it: at_page.c */
 };
 
 struct at_page_run {

@@ -72,6 +72,7 @@ publish(struct at_engine *e)
 	e->count.kv_pages_cached = kv.cached;
 	e->count.kv_copies = kv.copies;
 	e->count.copy_hits = kv.copy_hits;
+	e->count.kv_page_bytes = kv.page_bytes;
 	e->count.server_up = d.up;
 	e->count.server_down = d.down;
 	e->count.replays = d.replays;

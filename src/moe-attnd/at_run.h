@@ -22,6 +22,7 @@ struct at_engine_opt {
 	const struct skew *skew;	/* draws experts; NULL: the gate does */
 	uint64_t fingerprint;
 	int ctx_tok;
+	enum kern_dtype kvt;	/* of keys and values */
 	uint64_t kv_bytes;
 	bool prefix_cache;
 	int n_group;		/* 0: free */

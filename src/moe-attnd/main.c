@@ -70,6 +70,8 @@ model_options(struct at_main *a, struct option_list *all)
 	{ 0, "kv-memory", CLI_SIZE, &a->kv_bytes, "SIZE",
 	    "memory for the KV cache (default: a quarter of the machine's)",
 	    0, 0, NULL },
+	{ 0, "kv-dtype", CLI_ENUM, &a->kv_dtype, MODEL_DTYPES,
+	    "what keys and values are kept in (auto: as --dtype)", 0, 0, NULL },
 	{ 0, "no-prefix-cache", CLI_FLAG, &a->no_prefix, NULL,
 	    "forget KV pages when their sequence ends", 0, 0, NULL },
 	{ 0, "page-copies", CLI_INT, &a->page_copies, "N",

@@ -284,7 +284,7 @@ open_engine(int n_group, const char *policy, int chunk, int prompt_rows)
 {
 	struct at_engine_opt o = { .kn = kn, .m = model, .skew = skew,
 	    .ctx_tok = CTX,
-	    .kv_bytes = 32 << 20, .prefix_cache = skew == NULL, .n_group = n_group,
+	    .kvt = kern_act(kn), .kv_bytes = 32 << 20, .prefix_cache = skew == NULL, .n_group = n_group,
 	    .max_seq = 8, .max_queue = 64, .step_rows = 64,
 	    .chunk_tok = chunk, .prompt_rows = prompt_rows,
 	    .attn = { policy_find(policy), 200000, 3000000, 0, 3, 0.8 },

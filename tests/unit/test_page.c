@@ -54,7 +54,8 @@ open_side(struct side *s, const char *name, int n_page, const char *peer)
 	OK(at_kv_open(&s->kv, &o, &err) == 0, "%s: a cache of %d pages", name,
 	    n_page);
 	po.kv = s->kv;
-	po.shape = (struct at_page_shape){ LAYERS, s->kv->page_bytes };
+	po.shape = (struct at_page_shape){ LAYERS, s->kv->page_bytes,
+	    KERN_F32 };
 	po.link = &s->link;
 	po.listen = s->addr;
 	po.peer[0] = peer;
@@ -274,7 +275,7 @@ test_small(void)
 static void
 test_messages(void)
 {
-	const struct at_page_shape s = { 3, 64 };
+	const struct at_page_shape s = { 3, 64, KERN_F32 };
 	struct at_page_run in = { .seq = 9, .before = { 77, 3 }, .n = 2 }, out;
 	struct at_page_ack ack = { .seq = 4, .status = AT_PAGE_LOST, .n = 1,
 	    .page = { { 8, 2 } } }, back;
@@ -347,7 +348,7 @@ offend(const struct side *b, const struct link_opt *o, int type,
 static void
 test_hostile(void)
 {
-	const struct at_page_shape wrong = { LAYERS + 1, 64 };
+	const struct at_page_shape wrong = { LAYERS + 1, 64, KERN_F32 };
 	const struct at_page_run run = { .n = 1 };
 	const struct at_page_ack ack = { .seq = 1 };
 	uint32_t tok[TOK] = { 0 };
@@ -359,6 +360,8 @@ test_hostile(void)
 	open_side(&b, "b", 20, NULL);
 	o = b.link;
 	snprintf(o.me.name, sizeof(o.me.name), "x");
+	snprintf(o.me.variant, sizeof(o.me.variant), "v kv-f32-%d",
+	    KERN_KV_LAYOUT);
 	at_page_msg_put(&m, &wrong, &run, tok);
 	str_add(&m, (const char[3 * 64]){ 0 }, 3 * 64);
 	offend(&b, &o, LINK_MSG_PAGES, &m, why);
@@ -378,6 +381,11 @@ test_hostile(void)
 	OK(strstr(why, "fingerprint") != NULL, "another model: %s", why);
 	o.me.fingerprint = 7;
 	o.me.mixed = true;
+	snprintf(o.me.variant, sizeof(o.me.variant), "v kv-bf16-%d",
+	    KERN_KV_LAYOUT);
+	offend(&b, &o, LINK_MSG_PAGES, &m, why);
+	OK(strstr(why, "kv-bf16") != NULL && strstr(why, "kv-f32") != NULL,
+	    "keys and values in another type: %s", why);
 	o.me.variant[0] = 'w';
 	offend(&b, &o, LINK_MSG_PAGES, &m, why);
 	OK(strstr(why, "variant") != NULL, "other bits: %s", why);
