@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "cluster.h"
 #include "policy.h"
+#include "sandbox.h"
 
 static const struct ex_opt defaults = {
 	.device = "cpu",
