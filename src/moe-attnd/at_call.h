@@ -17,6 +17,8 @@ struct at_call {
 	uint32_t *route;	/* indices into the flight's routes, ascending */
 	bool replay;
 	bool hedged;		/* a replica has been asked, or it is the one */
+	bool trial;		/* of a server on trial: nobody waits for it, and
+				 * it does not count in n_out */
 	uint64_t sent_ns, deadline_ns;
 	uint64_t hedge_ns;	/* ask a replica, too; UINT64_MAX: never */
 	struct at_call *next;
@@ -78,10 +80,16 @@ int	at_server_open(struct at_server **out, struct at_disp *d, int index,
 void	at_server_close(struct at_server *s);
 /* May rows of this expert be sent to s now? */
 bool	at_server_has(const struct at_server *s, int layer, int expert);
+/* Has it missed a deadline and not answered a call since?  It is asked only
+ * what others are asked as well, or nobody else can be. */
+bool	at_server_on_trial(const struct at_server *s);
 /* Append a route to the call being filled; at_server_flush queues it. */
 void	at_server_add(struct at_server *s, struct at_flight *f, uint32_t route,
 	    bool replay);
 void	at_server_flush(struct at_server *s);
+/* Queue a copy of a route that another server is asked. */
+void	at_server_try(struct at_server *s, struct at_flight *f,
+	    uint32_t route);
 /* Send what is queued as far as slots are free. */
 void	at_server_pump(struct at_server *s);
 /* Break the pair if a call's deadline has passed. */
@@ -102,13 +110,15 @@ uint64_t at_map_tend(struct at_disp *d, uint64_t now_ns);
  * ERR_DATA, nothing changed (another model's map). */
 int	at_map_use(struct at_disp *d, struct map *map, struct err *err);
 
+/* ---- at_flight.c ---- */
+/* These routes of f are answered, or given up for good. */
+void	at_flight_settle(const struct at_disp *d, struct at_flight *f,
+	    const uint32_t *route, uint32_t n);
+
 /* ---- at_disp.c ---- */
 /* The routes of a call could not be answered by its server: find others a
  * little later, or at once after at_disp_news.  Frees the call. */
 void	at_disp_again(struct at_disp *d, struct at_call *c);
-/* These routes of f are answered, or given up for good. */
-void	at_flight_settle(const struct at_disp *d, struct at_flight *f,
-	    const uint32_t *route, uint32_t n);
 /* A call to s is late: send what it carries to others, too. */
 void	at_disp_hedge(struct at_disp *d, struct at_server *s,
 	    struct at_call *c);

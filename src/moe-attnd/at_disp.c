@@ -1,4 +1,4 @@
-/* at_disp - see at_disp.h: flights and where their routes go. */
+/* at_disp - see at_disp.h: where the routes of flights go. */
 #include "at_disp.h"
 
 #include <stdio.h>
@@ -97,7 +97,7 @@ at_call_new(struct at_disp *d)
 	d->spare = c->next;
 	c->next = NULL;
 	c->n = 0;
-	c->hedged = false;
+	c->hedged = c->trial = false;
 	return c;
 }
 
@@ -106,82 +106,6 @@ at_call_free(struct at_disp *d, struct at_call *c)
 {
 	c->next = d->spare;
 	d->spare = c;
-}
-
-void
-at_flight_room(struct at_flight *f, const struct at_disp *d, int n)
-{
-	size_t routes;
-
-	if (n <= f->cap_row)
-		return;
-	BUG_ON(f->left != 0);
-	f->cap_row = n + n / 4 + 4;
-	routes = (size_t)f->cap_row * (size_t)d->k;
-	mem_free(f->ans);
-	mem_free(f->dead);
-	mem_free(f->buf);
-	mem_free(f->homeless);
-	mem_free(f->rs);
-	f->ans = mem_calloc(routes, sizeof(*f->ans));
-	f->dead = mem_calloc((size_t)f->cap_row, sizeof(*f->dead));
-	f->buf = mem_aligned(64, routes * d->row_bytes);
-	f->homeless = mem_calloc(routes, sizeof(*f->homeless));
-	f->rs = mem_calloc(routes, sizeof(*f->rs));
-}
-
-void
-at_flight_lend(struct at_flight *f, const struct at_flight *pool,
-    const struct at_disp *d, int n)
-{
-	size_t routes;
-
-	BUG_ON(f->left != 0);
-	f->lent = true;
-	f->ans = pool->ans;
-	f->dead = pool->dead;
-	f->buf = pool->buf;
-	f->rs = pool->rs;
-	f->n_pool = pool->cap_row;
-	if (n <= f->cap_row)
-		return;
-	f->cap_row = n + n / 4 + 4;
-	routes = (size_t)f->cap_row * (size_t)d->k;
-	mem_free(f->homeless);
-	f->homeless = mem_calloc(routes, sizeof(*f->homeless));
-	if (d->o.xeng == NULL)
-		return;
-	mem_free(f->job_out);
-	f->job_out = mem_aligned(64, routes * d->row_bytes);
-}
-
-void
-at_flight_free(struct at_flight *f)
-{
-	if (!f->lent) {
-		mem_free(f->ans);
-		mem_free(f->dead);
-		mem_free(f->buf);
-		mem_free(f->rs);
-	}
-	mem_free(f->job_out);
-	mem_free(f->homeless);
-	xeng_job_free(&f->job);
-}
-
-void
-at_flight_settle(const struct at_disp *d, struct at_flight *f,
-    const uint32_t *route, uint32_t n)
-{
-	uint32_t i;
-	int row;
-
-	f->left -= (int)n;
-	for (i = 0; f->row != NULL && i < n; i++) {
-		row = (int)(route[i] / (uint32_t)d->k);
-		if (--f->row_left[row] == 0)
-			f->row_in(f, row);
-	}
 }
 
 /* ---- choosing servers ---- */
@@ -197,7 +121,8 @@ struct offer {
 static void
 consider(const struct at_disp *d, struct offer *best, int s, double cost)
 {
-	bool suspect = d->server[s]->suspect;
+	bool suspect = d->server[s]->suspect ||
+	    at_server_on_trial(d->server[s]);
 
 	if (best->server < 0 || suspect < best->suspect ||
 	    (suspect == best->suspect && cost < best->cost))
@@ -252,6 +177,30 @@ pick(struct at_disp *d, const uint32_t *route, size_t n)
 	memcpy(d->pick, route, n * sizeof(*d->pick));
 }
 
+/*
+ * A server that has missed a deadline and has not answered since gets a copy of
+ * one route that somebody else is asked, and no more until it answers that: a
+ * link may be dialled again and still bring nothing, and who waits for it a
+ * second time waits longer than the first.
+ */
+static void
+try_out(struct at_server *s, struct at_flight *f, const uint32_t *route,
+    int n)
+{
+	int i;
+
+	if (!at_server_on_trial(s) || s->out != NULL || s->queue != NULL ||
+	    s->open != NULL)
+		return;
+	for (i = 0; i < n; i++) {
+		if (f->rs[route[i]].n_out == 0 ||
+		    !at_server_has(s, f->layer, f->id[route[i]]))
+			continue;
+		at_server_try(s, f, route[i]);
+		return;
+	}
+}
+
 /* Give every route of route[0..n) (ascending) to a server, or stall it. */
 static void
 assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
@@ -279,6 +228,8 @@ assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
 		else
 			stall(d, f, route[i]);
 	}
+	for (i = 0; i < d->n_server; i++)
+		try_out(d->server[i], f, route, n);
 	for (i = 0; i < d->n_server; i++) {
 		s = (i + d->turn) % d->n_server;	/* no two clients in step */
 		at_server_flush(d->server[s]);
@@ -294,7 +245,7 @@ at_disp_again(struct at_disp *d, struct at_call *c)
 
 	/* Through the stalled list, not at once: the caller is walking a
 	 * server's lists.  Not what another call carries, too. */
-	for (i = 0; i < c->n; i++) {
+	for (i = 0; i < c->n && !c->trial; i++) {
 		r = c->route[i];
 		if (f->rs[r].req_id == c->req_id && --f->rs[r].n_out == 0 &&
 		    !f->rs[r].done)
@@ -314,7 +265,7 @@ at_call_trim(struct at_call *c)
 		if (r->req_id == c->req_id && !r->done)
 			c->route[n++] = c->route[i];
 		else if (r->req_id == c->req_id)
-			r->n_out--;
+			r->n_out -= !c->trial;
 	}
 	c->n = n;
 	return n > 0;

@@ -72,6 +72,12 @@ at_server_has(const struct at_server *s, int layer, int expert)
 	return map_holds(s->d->map, s->index, layer, expert);
 }
 
+bool
+at_server_on_trial(const struct at_server *s)
+{
+	return s->up && s->late > 0;
+}
+
 /* ---- filling and sending calls ---- */
 
 void
@@ -104,6 +110,18 @@ at_server_flush(struct at_server *s)
 	*s->queue_tail = s->open;
 	s->queue_tail = &s->open->next;
 	s->open = NULL;
+}
+
+void
+at_server_try(struct at_server *s, struct at_flight *f, uint32_t route)
+{
+	BUG_ON(s->open != NULL || s->queue != NULL);
+	at_server_add(s, f, route, true);
+	f->rs[route].n_out--;
+	/* The only one in its queue, if it holds a single route. */
+	(s->open != NULL ? s->open : s->queue)->hedged = true;
+	(s->open != NULL ? s->open : s->queue)->trial = true;
+	at_server_flush(s);
 }
 
 /* Write routes and rows into the slot; each row once.  Returns the number of
@@ -412,7 +430,7 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 		r = c->route[i];
 		if (f->rs[r].req_id != c->req_id)
 			continue;
-		f->rs[r].n_out--;
+		f->rs[r].n_out -= !c->trial;
 		if (f->rs[r].done)
 			continue;
 		to = f->buf + (size_t)r * d->row_bytes;
@@ -422,7 +440,7 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 		c->route[n++] = r;
 	}
 	at_flight_settle(d, f, c->route, n);
-	d->stat.late += n == 0;
+	d->stat.late += n == 0 && !c->trial;
 	measure(s, c);
 	if (c->replay && n > 0)
 		note_replay(d);

@@ -16,6 +16,7 @@
 #include "tap.h"
 
 #include "../../src/moe-attnd/at_disp.c"
+#include "../../src/moe-attnd/at_flight.c"
 #include "../../src/moe-attnd/at_map.c"
 #include "../../src/moe-attnd/at_rtt.c"
 #include "../../src/moe-attnd/at_server.c"
