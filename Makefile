@@ -193,7 +193,7 @@ $(B)/tests/%: $(B)/tests/%.o $(link_order)
 	$Q$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/lib
 # The engine without its dispatch, which is the test's own.
-$(B)/tests/unit/test_engine: $(call o,$(addprefix src/moe-attnd/,at_engine.c at_free.c at_group.c at_load.c at_model.c at_pool.c at_queue.c at_run.c at_sample.c at_sched.c) $(wildcard src/moe-attnd/at_kv*.c))
+$(B)/tests/unit/test_engine: $(call o,$(addprefix src/moe-attnd/,at_engine.c at_free.c at_group.c at_load.c at_model.c at_pool.c at_prof.c at_queue.c at_run.c at_sample.c at_sched.c) $(wildcard src/moe-attnd/at_kv*.c))
 
 bin/moe-%: build/release/bin/moe-%
 	@cp $< bin/.moe-$*.new && mv bin/.moe-$*.new $@

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "at_call.h"
+#include "at_prof.h"
 #include "clock.h"
 #include "log.h"
 
@@ -419,6 +420,7 @@ send_local(struct at_disp *d, struct at_flight *f, uint32_t n)
 void
 at_disp_send(struct at_disp *d, struct at_flight *f)
 {
+	enum at_part was = at_prof_to(d->o.prof, AT_PART_DISPATCH);
 	uint32_t n = 0, k = (uint32_t)d->k, row, j;
 	int i;
 
@@ -439,23 +441,35 @@ at_disp_send(struct at_disp *d, struct at_flight *f)
 	}
 	f->left = (int)n;
 	f->n_homeless = 0;
-	if (n == 0)
-		return;
-	if (d->o.xeng != NULL) {
+	if (n > 0 && d->o.xeng != NULL) {
 		send_local(d, f, n);
-		return;
+	} else if (n > 0) {
+		pick(d, f->homeless, n);
+		assign(d, f, d->pick, (int)n, false);
 	}
-	pick(d, f->homeless, n);
-	assign(d, f, d->pick, (int)n, false);
+	at_prof_to(d->o.prof, was);
 }
 
 /* ---- the engine's loop ---- */
 
+/* A pick of the experts in this process: kernels, and the queues around them. */
+static bool
+step_local(struct at_disp *d, uint64_t now_ns)
+{
+	uint64_t busy = xeng_stats(d->o.xeng)->busy_ns, next;
+	bool any = xeng_step(d->o.xeng, now_ns, &next);
+
+	at_prof_to(d->o.prof, AT_PART_DISPATCH);	/* charge it */
+	at_prof_move(d->o.prof, AT_PART_DISPATCH, AT_PART_EXPERTS,
+	    xeng_stats(d->o.xeng)->busy_ns - busy);
+	return any;
+}
+
 bool
 at_disp_poll(struct at_disp *d, uint64_t now_ns)
 {
+	enum at_part was = at_prof_to(d->o.prof, AT_PART_DISPATCH);
 	struct link_event ev;
-	uint64_t next;
 	bool any = false;
 	int i;
 
@@ -476,7 +490,8 @@ at_disp_poll(struct at_disp *d, uint64_t now_ns)
 	}
 	at_map_tend(d, now_ns);
 	if (d->o.xeng != NULL)
-		any |= xeng_step(d->o.xeng, now_ns, &next);
+		any |= step_local(d, now_ns);
+	at_prof_to(d->o.prof, was);
 	return any;
 }
 

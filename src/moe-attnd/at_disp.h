@@ -29,6 +29,7 @@
 
 struct map;
 struct at_disp;
+struct at_prof;
 
 struct at_disp_opt {
 	const struct model_cfg *cfg;
@@ -45,6 +46,7 @@ struct at_disp_opt {
 	void *report_arg;
 	double hedge;		/* ask a replica, too, after so many times the
 				 * usual (99 of 100) round trip; 0: never */
+	struct at_prof *prof;	/* or NULL */
 };
 
 int	at_disp_open(struct at_disp **out, const struct at_disp_opt *o,

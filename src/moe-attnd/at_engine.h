@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "at_prof.h"
 #include "err.h"
 
 struct at_engine;
@@ -142,6 +143,7 @@ struct at_metrics {
 	uint64_t hedges, late;		/* see at_disp_stat */
 	uint64_t busy_ns, wait_expert_ns, sample_ns;
 	uint64_t stall_ns[AT_STALLS];
+	uint64_t part_ns[AT_PARTS];	/* of the engine thread, see at_prof.h */
 	uint64_t passes, pass_rows, pass_bucket[AT_PASS_BUCKETS];
 	uint64_t urgent;		/* --groups free: passes run out of turn */
 	/* --groups free: rows that wait for attention, and the layer that it

@@ -15,6 +15,7 @@
 
 #include "at_disp.h"
 #include "at_model.h"
+#include "at_prof.h"
 #include "at_sched.h"
 
 struct at_group {
@@ -37,6 +38,7 @@ struct at_core {
 	struct at_kv *kv;
 	struct at_sched *sched;
 	struct at_disp *disp;
+	struct at_prof prof;
 	/* A step of these sequences is over: sample, report, remove.  Their rows
 	 * are r's [row0, row0 + m); one with m 0 only comes to its end. */
 	void (*finish)(void *arg, struct at_rows *r,

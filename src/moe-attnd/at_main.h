@@ -23,7 +23,7 @@ struct at_main {
 	const char *template_name, *key_file, *route_skew, *event_file;
 	const char *device;
 	struct link_sec_opt sec;
-	bool no_sandbox;
+	bool no_sandbox, profile;
 	bool local, no_prefix, mixed, crc, dry_run, experiment;
 	int tls, dtype, kv_dtype, quiet, verbose;
 	const char *groups;

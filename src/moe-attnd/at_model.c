@@ -6,6 +6,7 @@
 
 #include "at_kv.h"
 #include "at_load.h"
+#include "at_prof.h"
 #include "mem.h"
 #include "skew.h"
 
@@ -138,6 +139,7 @@ at_model_embed(struct at_model *am, struct at_rows *r)
 {
 	size_t h = (size_t)am->cfg->hidden, j;
 	float mult = am->cfg->embed_mult, *x;
+	enum at_part was = at_prof_to(am->prof, AT_PART_EMBED);
 	int i;
 
 	for (i = 0; i < r->n; i++) {
@@ -147,6 +149,7 @@ at_model_embed(struct at_model *am, struct at_rows *r)
 			for (j = 0; j < h; j++)
 				x[j] *= mult;
 	}
+	at_prof_to(am->prof, was);
 }
 
 /* Norms and clamps of q and k between projection and rope. */
@@ -194,21 +197,29 @@ at_model_attn(struct at_model *am, struct at_kv *kv, int layer,
 	const struct kern_attn attn = { arena, r->seq, r->n_seq, r->q,
 	    (size_t)(c->n_head * c->dk), r->att, (size_t)(c->n_head * c->dv),
 	    c->n_head, c->attn_scale, c->layer[layer].window, 0, NULL };
+	enum at_part was;
 
+	was = at_prof_to(am->prof, AT_PART_NORM);
 	norm(am, r->x, r->xn, am->act, r->n, &l->in_norm);
+	at_prof_to(am->prof, AT_PART_DENSE);
 	linear(am, &l->q, l->q_bias.p, r->xn, r->q, r->n);
 	linear(am, &l->k, l->k_bias.p, r->xn, r->k, r->n);
 	linear(am, &l->v, l->v_bias.p, r->xn, r->v, r->n);
+	at_prof_to(am->prof, AT_PART_ROPE);
 	qk_adjust(am, l, r);
 	if (c->layer[layer].rope) {
 		rope(am, r, r->q, c->n_head);
 		rope(am, r, r->k, c->n_kv_head);
 	}
+	at_prof_to(am->prof, AT_PART_ATTN);
 	kern_kv_put(am->kn, &put);
 	kern_attn(am->kn, &attn);
+	at_prof_to(am->prof, AT_PART_DENSE);
 	linear(am, &l->o, l->o_bias.p, r->att, r->y, r->n);
+	at_prof_to(am->prof, AT_PART_NORM);
 	add_branch(am, r);
 	norm(am, r->x, r->xn, am->act, r->n, &l->post_norm);
+	at_prof_to(am->prof, was);
 }
 
 static void
@@ -228,13 +239,15 @@ at_model_route(struct at_model *am, int layer, struct at_rows *r, int *bad_row)
 	const struct kern_route a = { c->rule, r->logit, r->n, c->n_expert,
 	    c->top_k, c->renorm, c->scaling, NULL, c->n_group, c->topk_group,
 	    c->jitter, r->id, r->w };
+	enum at_part was = at_prof_to(am->prof, AT_PART_GATE);
+	int rc;
 
 	linear(am, &am->layer[layer].router, NULL, r->xn, r->logit, r->n);
-	if (kern_route(&a, bad_row) != 0)
-		return -1;
-	if (am->skew != NULL)
+	rc = kern_route(&a, bad_row);
+	if (rc == 0 && am->skew != NULL)
 		draw_experts(am, layer, r);
-	return 0;
+	at_prof_to(am->prof, was);
+	return rc;
 }
 
 void
@@ -244,19 +257,34 @@ at_model_set_skew(struct at_model *am, const struct skew *s)
 }
 
 void
-at_model_shared(struct at_model *am, int layer, struct at_rows *r)
+at_model_set_prof(struct at_model *am, struct at_prof *p)
 {
-	const struct at_layer *l = &am->layer[layer];
+	am->prof = p;
+}
+
+static void
+shared_weights(struct at_model *am, const struct at_layer *l, struct at_rows *r)
+{
 	int i;
 
-	if (am->cfg->shared == CONFIG_SHARED_NONE)
-		return;
-	ffn_all(am, &l->ffn, r, r->sh);
-	if (am->cfg->shared != CONFIG_SHARED_GATED)
-		return;
 	linear(am, &l->shared_router, NULL, r->xn, r->sh_w, r->n);
 	for (i = 0; i < r->n; i++)
 		r->sh_w[i] = 1.0f / (1.0f + expf(-r->sh_w[i]));
+}
+
+void
+at_model_shared(struct at_model *am, int layer, struct at_rows *r)
+{
+	const struct at_layer *l = &am->layer[layer];
+	enum at_part was;
+
+	if (am->cfg->shared == CONFIG_SHARED_NONE)
+		return;
+	was = at_prof_to(am->prof, AT_PART_SHARED);
+	ffn_all(am, &l->ffn, r, r->sh);
+	if (am->cfg->shared == CONFIG_SHARED_GATED)
+		shared_weights(am, l, r);
+	at_prof_to(am->prof, was);
 }
 
 void
@@ -271,11 +299,13 @@ at_model_combine(struct at_model *am, struct at_rows *r,
 	const struct kern_axpy s = { r->y, h, r->sh, h, am->act,
 	    c->shared == CONFIG_SHARED_GATED ? r->sh_w : NULL, r->n,
 	    c->hidden };
+	enum at_part was = at_prof_to(am->prof, AT_PART_COMBINE);
 
 	kern_combine(am->kn, &a);
 	if (c->shared != CONFIG_SHARED_NONE)
 		kern_axpy(am->kn, &s);
 	add_branch(am, r);
+	at_prof_to(am->prof, was);
 }
 
 void
@@ -285,9 +315,11 @@ at_model_dense(struct at_model *am, int layer, struct at_rows *r)
 	const struct kern_axpy a = { r->x, h, r->sh, h, am->act,
 	    am->cfg->residual_mult == 1.0f ? NULL : r->res, r->n,
 	    am->cfg->hidden };
+	enum at_part was = at_prof_to(am->prof, AT_PART_DENSE);
 
 	ffn_all(am, &am->layer[layer].ffn, r, r->sh);
 	kern_axpy(am->kn, &a);
+	at_prof_to(am->prof, was);
 }
 
 void
@@ -297,6 +329,7 @@ at_model_logits(struct at_model *am, struct at_rows *r, const int *row, int n,
 	const struct model_cfg *c = am->cfg;
 	size_t h = (size_t)c->hidden, total = (size_t)n * (size_t)c->vocab, j;
 	const struct kern_mat *head = c->tied ? &am->embed : &am->lm_head;
+	enum at_part was = at_prof_to(am->prof, AT_PART_HEAD);
 	int i;
 
 	/* The layers are done with y and xn. */
@@ -308,4 +341,5 @@ at_model_logits(struct at_model *am, struct at_rows *r, const int *row, int n,
 	if (c->logits_div != 1.0f)
 		for (j = 0; j < total; j++)
 			logits[j] /= c->logits_div;
+	at_prof_to(am->prof, was);
 }

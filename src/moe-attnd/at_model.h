@@ -17,6 +17,7 @@
 #include "model.h"
 
 struct at_kv;
+struct at_prof;
 struct at_model;
 struct skew;
 
@@ -28,6 +29,8 @@ uint64_t at_model_bytes(const struct at_model *am);
 /* From now on experts are drawn from s instead of chosen by the gate, whose
  * time is still spent; NULL: the gate's choice.  s is the caller's. */
 void	at_model_set_skew(struct at_model *am, const struct skew *s);
+/* From now on the operations say to p which part of a step they are. */
+void	at_model_set_prof(struct at_model *am, struct at_prof *p);
 
 /*
  * A batch: rows [seq[i].row0, + seq[i].m) are consecutive tokens of sequence

@@ -191,6 +191,22 @@ add_stalls(struct str *out, const struct at_metrics *m, const char *label)
 }
 
 static void
+add_parts(struct str *out, const struct at_metrics *m, const char *label)
+{
+	const struct at_part_name *p;
+	int i;
+
+	add_head(out, "moe_part_seconds_total", "Time of the engine thread, by "
+	    "what it did", "counter");
+	for (i = 0; i < AT_PARTS; i++) {
+		p = &at_part_name[i];
+		str_addf(out, "moe_part_seconds_total{%s,part=\"%s\",kind="
+		    "\"%s\"} %.15g\n", label, p->name, at_kind_name(p->kind),
+		    (double)m->part_ns[i] / 1e9);
+	}
+}
+
+static void
 add_passes(struct str *out, const struct at_metrics *m, const char *label)
 {
 	const char *name = "moe_attention_pass_rows";
@@ -231,6 +247,7 @@ at_prom_text(const struct at_prom *p, const struct at_metrics *m,
 	add_numbers(out, p, m, str_c(&label));
 	add_finished(out, m, str_c(&label));
 	add_stalls(out, m, str_c(&label));
+	add_parts(out, m, str_c(&label));
 	add_passes(out, m, str_c(&label));
 	for (k = 0; k < AT_PROM_KINDS; k++)
 		add_hist(out, p, (enum at_prom_kind)k, str_c(&label));

@@ -58,6 +58,7 @@ count_depth(struct at_engine *e)
 static void
 publish(struct at_engine *e)
 {
+	enum at_part was = at_prof_to(&e->core.prof, AT_PART_OUTPUT);
 	const uint64_t one = 1;
 	struct at_kv_stat kv;
 	struct at_disp_stat d;
@@ -86,15 +87,18 @@ publish(struct at_engine *e)
 	e->count.pass_rows = e->core.pass_rows;
 	memcpy(e->count.pass_bucket, e->core.pass_bucket,
 	    sizeof(e->count.pass_bucket));
+	memcpy(e->count.part_ns, e->core.prof.ns, sizeof(e->count.part_ns));
 	count_depth(e);
 	pthread_mutex_lock(&e->lock);
 	e->metrics = e->count;
 	for (i = 0; i < e->fresh.n; i++)
 		VEC_PUSH(&e->out, e->fresh.p[i]);
+	pthread_mutex_unlock(&e->lock);
+	/* Not with the lock, which is the first that the woken thread wants. */
 	if (e->fresh.n > 0 && write(e->out_fd, &one, sizeof(one)) < 0)
 		log_warn("eventfd: the HTTP side may be late");
-	pthread_mutex_unlock(&e->lock);
 	e->fresh.n = 0;
+	at_prof_to(&e->core.prof, was);
 }
 
 /* The last output of a sequence; st is freed. */
@@ -330,6 +334,7 @@ finish_step(void *arg, struct at_rows *r, struct at_seq_state *const *st,
     int n)
 {
 	struct at_engine *e = arg;
+	enum at_part was = at_prof_to(&e->core.prof, AT_PART_SAMPLE);
 	uint64_t t = clock_ns();
 	int i;
 
@@ -344,6 +349,7 @@ finish_step(void *arg, struct at_rows *r, struct at_seq_state *const *st,
 	}
 	e->count.sample_ns += clock_ns() - t;
 	publish(e);
+	at_prof_to(&e->core.prof, was);
 }
 
 /* ---- commands ---- */
@@ -497,12 +503,15 @@ static void
 sleep_well(struct at_engine *e, uint64_t now)
 {
 	enum at_stall why = cause(e);
+	enum at_part was = at_prof_to(&e->core.prof, why == AT_STALL_IDLE ?
+	    AT_PART_IDLE : AT_PART_WAIT);
 	uint64_t until = busy(e) ? e->check_ns : UINT64_MAX;
 
 	if (why == AT_STALL_HOLD && e->free.next_ns < until)
 		until = e->free.next_ns;
 	at_disp_wait(e->core.disp, until);
 	e->count.stall_ns[why] += clock_ns() - now;
+	at_prof_to(&e->core.prof, was);
 }
 
 static bool
@@ -528,14 +537,19 @@ at_run(void *arg)
 	e->core.finish = finish_step;
 	e->core.arg = e;
 	e->check_ns = 0;
+	at_prof_begin(&e->core.prof);
 	while (!atomic_load(&e->stop)) {
+		at_prof_to(&e->core.prof, AT_PART_SCHED);
 		take_commands(e);
+		at_prof_to(&e->core.prof, AT_PART_OTHER);
 		now = clock_ns();
 		any = at_disp_poll(e->core.disp, now);
 		if (now >= e->check_ns || (any && !busy(e)))
 			check(e, now);
+		at_prof_to(&e->core.prof, AT_PART_SCHED);
 		admit(e);
 		any |= advance(e);
+		at_prof_to(&e->core.prof, AT_PART_OTHER);
 		t = clock_ns();
 		e->count.busy_ns += t - now;
 		if (!any)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "at_call.h"
+#include "at_prof.h"
 #include "clock.h"
 #include "event_log.h"
 #include "log.h"
@@ -130,6 +131,7 @@ static uint32_t
 fill(const struct at_disp *d, const struct at_call *c, void *mem)
 {
 	const struct at_flight *f = c->flight;
+	enum at_part was = at_prof_to(d->o.prof, AT_PART_COPY);
 	char *rows = (char *)mem + slot_rows_at(c->n);
 	uint32_t i, row, last = UINT32_MAX, n = 0;
 
@@ -145,6 +147,7 @@ fill(const struct at_disp *d, const struct at_call *c, void *mem)
 		slot_route_put(mem, i, (struct slot_route){ (uint16_t)(n - 1),
 		    (uint16_t)f->id[c->route[i]], f->w[c->route[i]] });
 	}
+	at_prof_to(d->o.prof, was);
 	return n;
 }
 
@@ -422,6 +425,7 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 {
 	struct at_disp *d = s->d;
 	struct at_flight *f = c->flight;
+	enum at_part was = at_prof_to(d->o.prof, AT_PART_COPY);
 	const char *rows = (const char *)mem + slot_rows_at(0);
 	uint32_t i, r, n = 0;
 	char *to;
@@ -439,6 +443,7 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 		f->rs[r].done = true;
 		c->route[n++] = r;
 	}
+	at_prof_to(d->o.prof, was);
 	at_flight_settle(d, f, c->route, n);
 	d->stat.late += n == 0 && !c->trial;
 	measure(s, c);

@@ -12,6 +12,7 @@
 
 #include "at_api.h"
 #include "at_main.h"
+#include "at_prof_table.h"
 #include "cli.h"
 #include "clock.h"
 #include "event_log.h"
@@ -159,6 +160,8 @@ cluster_options(struct at_main *a, struct option_list *all)
 	LINK_SEC_OPTIONS(&a->sec, "servers and we",
 	    "public addresses, of HTTP and of links, without keys"),
 	SANDBOX_OPTION(&a->no_sandbox),
+	{ 0, "profile", CLI_FLAG, &a->profile, NULL,
+	    "at USR1 and at the end: where the time of a step goes", 0, 0, NULL },
 	{ 0, "events", CLI_STR, &a->event_file, "FILE",
 	    "append what befalls expert servers, as #moe:event/1", 0, 0, NULL },
 	{ 0, "ready-fd", CLI_INT, &a->ready_fd, "N",
@@ -281,6 +284,16 @@ on_drain_over(void *arg)
 	loop_stop(a->loop);
 }
 
+/* On the loop's thread, whose own time it tells as well. */
+static void
+print_profile(const struct at_main *a, const struct at_metrics *m)
+{
+	struct err err = ERR_INIT;
+
+	if (a->profile && at_prof_table(m, stdout, &err) != 0)
+		log_warn("--profile: %s", err.text);
+}
+
 static void
 on_usr1(void *arg)
 {
@@ -295,6 +308,7 @@ on_usr1(void *arg)
 	    (unsigned long long)m.gen_tok, (unsigned long long)m.cached_tok,
 	    (unsigned long long)m.server_up,
 	    (unsigned long long)m.server_down, (unsigned long long)m.replays);
+	print_profile(a, &m);
 }
 
 static void
@@ -330,6 +344,7 @@ serve(struct at_main *a, struct err *err)
 	    a->token, a->chat, a->alias, a->key_file, a->sec.insecure,
 	    a->defaults, a->request_ns, 0, 0, 0,
 	    a->odd.n > 0 ? str_c(&a->odd) : NULL, a->kn };
+	struct at_metrics m;
 
 	a->drain_timer = loop_timer(a->loop, on_drain_over, a);
 	if (life_start(&a->life, &lo, err) != 0 ||
@@ -341,6 +356,8 @@ serve(struct at_main *a, struct err *err)
 	    kern_variant(a->kn));
 	if (life_ready(a->life, err) != 0 || loop_run(a->loop, err) != 0)
 		return -1;
+	at_metrics(a->engine, &m);
+	print_profile(a, &m);
 	if (a->cut || life_hurried(a->life))
 		return err_set(err, ERR_TEMP, "left with %d requests "
 		    "unfinished", at_api_running(a->api));

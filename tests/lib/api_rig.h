@@ -15,6 +15,7 @@
 #include "../../src/moe-attnd/at_body.c"
 #include "../../src/moe-attnd/at_defaults.c"
 #include "../../src/moe-attnd/at_job.c"
+#include "../../src/moe-attnd/at_prof.c"
 #include "../../src/moe-attnd/at_prom.c"
 #include "../../src/moe-attnd/at_prompt.c"
 #include "../../src/moe-attnd/at_req.c"

@@ -18,6 +18,7 @@
 #include "../../src/moe-attnd/at_disp.c"
 #include "../../src/moe-attnd/at_flight.c"
 #include "../../src/moe-attnd/at_map.c"
+#include "../../src/moe-attnd/at_prof.c"
 #include "../../src/moe-attnd/at_rtt.c"
 #include "../../src/moe-attnd/at_server.c"
 
