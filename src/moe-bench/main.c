@@ -1,6 +1,7 @@
 /* moe-bench - measures: kernels, links, servers; writes checkpoints for it. */
 #include "bench.h"
 #include "bench_device.h"
+#include "bench_e2e.h"
 #include "bench_gen.h"
 #include "bench_kern.h"
 #include "bench_link.h"
@@ -17,6 +18,8 @@ main(int argc, char **argv)
 		    bench_device_main },
 		{ "drive", "load an OpenAI server, open loop, and measure",
 		    bench_drive_main },
+		{ "e2e", "compare set-ups of a whole model, in turn",
+		    bench_e2e_main },
 		{ "gen", "draw arrivals, lengths or routing",
 		    bench_gen_main },
 		{ "kern", "measure the kernels against this machine's limits",

@@ -52,6 +52,23 @@ is() { jq -e "$1" "$RUN/sum" >/dev/null || { echo "not so: $1"; cat "$RUN/sum"; 
 	fails 64 drive -u "$URL" --prompts "$RUN/none"
 }
 
+@test "e2e: set-ups by turns, the same tokens, nothing left behind" {
+	TMPDIR=$RUN "$BIN/moe-bench" e2e -q -m models/tales -r 2 -n 8 --streams 1,3 --prompts 40 --setups local,2tcp >"$RUN/tsv"
+	head -n 1 "$RUN/tsv" | grep -q '^#moe:e2e/1	setup	what'
+	grep -v '^#' "$RUN/tsv" | awk -F '\t' '
+		$1 == "local" && $8 != 1 { exit 1 }
+		$5 < $6 || $5 > $7 || $5 <= 0 || $13 != 2 { exit 1 }
+		$2 == "decode" && ($12 != 0 || $9 <= 0 || $10 <= 0) { exit 1 }
+		{ n++ }
+		END { exit n != 6 }' || { cat "$RUN/tsv"; return 1; } >&2
+	! ls -d "$RUN"/moe-e2e.* 2>/dev/null
+	TMPDIR=$RUN fails 75 "$BIN/moe-bench" e2e -q -m models/tales --setups 1shm --expertd-args --nonsense
+	grep -q 'e1 did not get ready: .*nonsense' "$RUN/err"
+	! ls -d "$RUN"/moe-e2e.* 2>/dev/null
+	fails 64 "$BIN/moe-bench" e2e -m models/tales --setups 3udp
+	fails 69 "$BIN/moe-bench" e2e -m models/tales --bin "$RUN"
+}
+
 @test "a closed standard output is an error, not the next file that is opened" {
 	start_front f -m models/tales --local
 	fails 75 closed drive -u "$URL" --random 4,4 -n 2
