@@ -101,7 +101,7 @@ disturb_once() { # SIGNAL PATH BODY
 	ask "$2" "$3" "$RUN/got" &
 	had=$!
 	case $3 in
-	*'"stream":true'*) retry 20 events 20 "$RUN/got" ;;
+	*'"stream":true'*) retry 100 events 20 "$RUN/got" ;;
 	*)
 		retry 2 eval '[ -n "$(busy)" ]' || true
 		victim=$(busy | head -n 1)
@@ -177,7 +177,7 @@ stalls() { # WHAT: of the log on stdin
 			ask completions "@$RUN/q$j" "$RUN/g$j" &
 			echo $! >"$RUN/p$j"
 		done
-		retry 20 events 20 "$RUN/g$((i % 8 + 1))"
+		retry 100 events 20 "$RUN/g$((i % 8 + 1))"
 		hit $kind
 		for j in $(seq 8); do
 			wait "$(cat "$RUN/p$j")"
