@@ -162,6 +162,9 @@ kern_opt := -O3 $(if $(filter tsan,$(BUILD)),-fno-sanitize=thread)
 CFLAGS_kern_avx2 := -mavx2 -mfma -mf16c $(kern_opt)
 CFLAGS_kern_avx2_rows := $(CFLAGS_kern_avx2)
 CFLAGS_kern_avx2_attn := $(CFLAGS_kern_avx2)
+CFLAGS_kern_avx2_q8 := $(CFLAGS_kern_avx2)
+CFLAGS_kern_avx512vnni := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c $(kern_opt)
+CFLAGS_cpu_q8 := $(kern_opt)
 CFLAGS_kern_avx512bf16 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mf16c $(kern_opt)
 CFLAGS_cli = -DMOE_VERSION='"$(VERSION)"' -DMOE_FEATURES='" wire/1 $(strip $(feature_words))"'
 

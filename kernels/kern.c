@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu/cpu_q8.h"
 #include "kern_impl.h"
 
 void
@@ -34,9 +35,10 @@ kern_alloc(size_t bytes)
 static const struct backend {
 	const char *name;
 	int (*open)(struct kern **, const struct kern_opt *, char *);
+	bool q8;
 } backends[] = {
-	{ "cpu", cpu_open },
-	{ "cuda", kern_cuda_open },
+	{ "cpu", cpu_open, true },
+	{ "cuda", kern_cuda_open, false },
 };
 
 static int
@@ -57,13 +59,22 @@ kern_open(struct kern **k_p, const struct kern_opt *opt, char why[KERN_WHY])
 
 	KERN_CHECK(o.act == KERN_F32 || o.act == KERN_BF16);
 	KERN_CHECK(o.threads >= 0);
+	if (o.weights == 0)
+		o.weights = o.act;
+	KERN_CHECK(o.weights == o.act || o.weights == KERN_Q8);
 	if (o.backend == NULL)
 		o.backend = "cpu";
 	if (o.threads == 0)
 		o.threads = usable_cpus();
-	for (i = 0; i < sizeof(backends) / sizeof(backends[0]); i++)
-		if (strcmp(backends[i].name, o.backend) == 0)
+	for (i = 0; i < sizeof(backends) / sizeof(backends[0]); i++) {
+		if (strcmp(backends[i].name, o.backend) != 0)
+			continue;
+		if (o.weights != KERN_Q8 || backends[i].q8)
 			return backends[i].open(k_p, &o, why);
+		snprintf(why, KERN_WHY, "the %s backend has no q8 weights",
+		    o.backend);
+		return -1;
+	}
 	snprintf(why, KERN_WHY, "no kernel backend is called '%s' "
 	    "(there are cpu and cuda)", o.backend);
 	return -1;
@@ -86,6 +97,12 @@ enum kern_dtype
 kern_act(const struct kern *k)
 {
 	return k->act;
+}
+
+enum kern_dtype
+kern_weights(const struct kern *k)
+{
+	return k->weights;
 }
 
 int
@@ -115,10 +132,16 @@ kern_mem_free(const struct kern *k, void *p, size_t bytes)
 
 /* ---- weights ---------------------------------------------------------- */
 
+static bool
+is_packed_dtype(enum kern_dtype t)
+{
+	return t == KERN_F32 || t == KERN_BF16 || t == KERN_Q8;
+}
+
 static void
 check_mat(const struct kern_mat *m)
 {
-	KERN_CHECK(m->dtype == KERN_F32 || m->dtype == KERN_BF16);
+	KERN_CHECK(is_packed_dtype(m->dtype));
 	KERN_CHECK(m->n > 0 && m->k > 0 && m->data != NULL);
 	KERN_CHECK((uintptr_t)m->data % 64 == 0);
 	KERN_CHECK(m->bytes >= kern_mat_bytes(NULL, m->n, m->k, m->dtype));
@@ -131,9 +154,11 @@ kern_mat_bytes(const struct kern *kn, int n, int k, enum kern_dtype t)
 	size_t blocks = ((size_t)n + 15) / 16;
 
 	(void)kn;
-	KERN_CHECK(n > 0 && k > 0 && (t == KERN_F32 || t == KERN_BF16));
+	KERN_CHECK(n > 0 && k > 0 && is_packed_dtype(t));
 	if (t == KERN_F32)
 		return blocks * (size_t)k * 64;
+	if (t == KERN_Q8)
+		return blocks * cpu_q8_bytes(k);
 	return blocks * (((size_t)k + 1) / 2) * 64;
 }
 

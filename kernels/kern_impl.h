@@ -36,8 +36,8 @@ struct kern_ops {
 /* A backend embeds this as its first member. */
 struct kern {
 	const struct kern_ops *ops;
-	char variant[32];
-	enum kern_dtype act;
+	char variant[40];
+	enum kern_dtype act, weights;
 	int threads;
 };
 

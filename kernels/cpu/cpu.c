@@ -43,10 +43,11 @@ static const struct kern_ops cpu_ops = {
 static const struct variant {
 	const char *name;
 	const struct cpu_isa *(*isa)(void);	/* NULL: ref */
+	bool vnni;		/* for q8, where the processor has it */
 } variants[] = {
-	{ "avx512bf16", kern_avx512bf16_isa },
-	{ "avx2", kern_avx2_isa },
-	{ "ref", NULL },
+	{ "avx512bf16", kern_avx512bf16_isa, true },
+	{ "avx2", kern_avx2_isa, false },
+	{ "ref", NULL, false },
 };
 #define N_VARIANT	(sizeof(variants) / sizeof(variants[0]))
 
@@ -101,11 +102,15 @@ cpu_open(struct kern **k_p, const struct kern_opt *opt, char why[KERN_WHY])
 	memset(c, 0, sizeof(*c));
 	c->k.ops = v->isa != NULL ? &cpu_ops : &kern_ref_ops;
 	c->k.act = opt->act;
+	c->k.weights = opt->weights;
 	c->k.threads = opt->threads;
-	snprintf(c->k.variant, sizeof(c->k.variant), "cpu-%s-%s", v->name,
-	    kern_dtype_name(opt->act));
+	snprintf(c->k.variant, sizeof(c->k.variant), "cpu-%s-%s%s", v->name,
+	    kern_dtype_name(opt->act), opt->weights == KERN_Q8 ? "-q8" : "");
 	if (v->isa != NULL) {
 		c->isa = v->isa();
+		c->q8 = v->vnni ? kern_avx512vnni_q8() : NULL;
+		if (c->q8 == NULL)
+			c->q8 = kern_avx2_q8();
 		c->pool = pool_new(opt->threads);
 	}
 	*k_p = &c->k;
@@ -113,14 +118,17 @@ cpu_open(struct kern **k_p, const struct kern_opt *opt, char why[KERN_WHY])
 }
 
 cpu_tile_fn *
-cpu_tile(const struct cpu *c, const struct kern_mat *w, bool *widen_p)
+cpu_tile(const struct cpu *c, const struct kern_mat *w, enum cpu_form *form_p)
 {
 	const struct cpu_isa *isa = c->isa;
 
-	*widen_p = false;
+	*form_p = CPU_QUANT;
+	if (w->dtype == KERN_Q8)
+		return c->q8->tile;
+	*form_p = CPU_AS_IS;
 	if (w->dtype == KERN_BF16 && c->k.act == KERN_BF16 && isa->dp != NULL)
 		return isa->dp;
-	*widen_p = c->k.act == KERN_BF16;
+	*form_p = c->k.act == KERN_BF16 ? CPU_WIDE : CPU_AS_IS;
 	return w->dtype == KERN_BF16 ? isa->bf16 : isa->f32;
 }
 

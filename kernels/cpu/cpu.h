@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cpu_q8.h"
 #include "kern_impl.h"
 #include "pool.h"
 
@@ -34,7 +35,7 @@
 /*
  * Products of nb consecutive packed blocks w with m <= CPU_ROWS rows x[r] of k
  * values: acc[(b * m + r) * 16 + j] = sum over k.  The order of that sum is
- * the same for every m, nb.  Rows are fp32, or bf16 for `dp`.
+ * the same for every m, nb.  Rows are fp32; bf16 for `dp`; quantised for `q8`.
  */
 typedef void cpu_tile_fn(float *acc, const void *w, const void *const *x,
     int m, int nb, int k);
@@ -89,6 +90,16 @@ struct cpu_isa {
 	double (*exp_sum)(const float *x, int n, float max, float mul);
 };
 
+/* Products with q8 weights.  Their bits are the same for all, so that a variant
+ * takes what is fastest here. */
+struct cpu_q8 {
+	cpu_tile_fn *tile;	/* rows as quant makes them */
+	/* n values into ceil(n / 32) blocks of quant_bytes: the numbers that
+	 * cpu_q8_quant gives, arranged for the tile. */
+	void (*quant)(void *dst, const float *src, size_t n);
+	size_t quant_bytes;
+};
+
 /* Scratch that only grows. */
 struct cpu_buf {
 	void *p;
@@ -101,6 +112,7 @@ struct cpu {
 	struct kern k;
 	struct pool *pool;
 	const struct cpu_isa *isa;
+	const struct cpu_q8 *q8;
 	struct cpu_buf buf[CPU_N_BUF];
 };
 
@@ -123,10 +135,12 @@ cpu_block_bytes(const struct kern_mat *m)
 {
 	if (m->dtype == KERN_F32)
 		return (size_t)m->k * 64;
+	if (m->dtype == KERN_Q8)
+		return cpu_q8_bytes(m->k);
 	return ((size_t)m->k + 1) / 2 * 64;
 }
 
-/* Element (lane, k) of a packed block, in elements. */
+/* Element (lane, k) of a packed block of F32 or BF16, in elements. */
 static inline size_t
 cpu_at(enum kern_dtype t, size_t lane, size_t k)
 {
@@ -135,9 +149,21 @@ cpu_at(enum kern_dtype t, size_t lane, size_t k)
 	return (k / 2 * 16 + lane) * 2 + k % 2;
 }
 
-/* The tile for w with rows of act, and whether rows must be widened first. */
+/* What rows of act become before a tile: nothing, fp32, or blocks of int8. */
+enum cpu_form { CPU_AS_IS, CPU_WIDE, CPU_QUANT };
+/* The tile for w, and the form that it wants. */
 cpu_tile_fn *cpu_tile(const struct cpu *c, const struct kern_mat *w,
-    bool *widen_p);
+    enum cpu_form *form_p);
+/* Bytes of a row of n values in that form. */
+size_t	cpu_row_bytes(const struct cpu *c, enum cpu_form form, size_t n);
+/* n fp32 values to a row of that form, rounded to act first.  n is a multiple of
+ * 32 when more of the row follow. */
+void	cpu_row_put(const struct cpu *c, enum cpu_form form, void *dst,
+	    const float *v, size_t n);
+/* The same from n values of act, each multiplied by scale if that is not NULL
+ * and then rounded to act. */
+void	cpu_row_make(const struct cpu *c, enum cpu_form form, void *dst,
+	    const void *src, size_t n, const float *scale);
 
 /* Operations (see struct kern_ops), one file each. */
 void	cpu_mat_pack(const struct kern *kn, const struct kern_pack *p);
@@ -160,6 +186,8 @@ int	cpu_rows_argmax(struct kern *kn, const float *x, int n);
 /* Variants: NULL when the processor cannot run them. */
 const struct cpu_isa *kern_avx2_isa(void);
 const struct cpu_isa *kern_avx512bf16_isa(void);
+const struct cpu_q8 *kern_avx2_q8(void);
+const struct cpu_q8 *kern_avx512vnni_q8(void);
 extern const struct kern_ops kern_ref_ops;
 
 #endif

@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-#include "kern_num.h"
-
 #define CHUNK		(16 * CPU_ROWS)	/* rows of an item */
 #define SOLO_MACS	60000
 
@@ -20,7 +18,7 @@
 struct plan {
 	size_t item0[2];	/* [0] gate_up, [1] down */
 	size_t chunks;
-	int nb;			/* blocks of an item */
+	int nb[2];		/* blocks of an item */
 };
 
 struct job {
@@ -36,57 +34,12 @@ struct job {
 	size_t x_bytes;		/* of one row in gather */
 	char *mid;		/* activations between the stages */
 	size_t mid_bytes;	/* of one row */
-	bool widen;		/* rows and mid are fp32 holding act values */
+	enum cpu_form form;	/* of gather and mid */
 };
 
-/* Round v to act, in place, and store n of them at p in act or, for tiles
- * that want fp32 rows, as fp32. */
-static void
-put_mid(const struct job *j, char *p, const float *v, size_t n)
-{
-	uint16_t h[CPU_LANES];
-
-	if (j->c->k.act == KERN_F32) {
-		memcpy(p, v, n * sizeof(*v));
-	} else if (!j->widen) {
-		j->c->isa->narrow((uint16_t *)(void *)p, v, n);
-	} else {
-		j->c->isa->narrow(h, v, n);
-		j->c->isa->widen((float *)(void *)p, h, n);
-	}
-}
-
-/* ---- gather: widen, scale --------------------------------------------- */
-
-static void
-gather_row(const struct job *j, size_t row)
-{
-	const struct kern_ffn *a = j->a;
-	size_t h = (size_t)a->h, i;
-	char *dst = j->gather + row * j->x_bytes;
-	const uint16_t *src = a->in[row];
-	bool bf16 = j->c->k.act == KERN_BF16;
-	float s;
-
-	if (j->x[row] == NULL)
-		return;
-	if (a->scale == NULL) {
-		j->c->isa->widen((float *)(void *)dst, src, h);
-		return;
-	}
-	s = a->scale[row];
-	for (i = 0; i < h; i++) {
-		float v = bf16 ? kern_num_from_bf16(src[i]) * s :
-		    ((const float *)a->in[row])[i] * s;
-		uint16_t b = bf16 ? kern_num_to_bf16(v) : 0;
-
-		if (bf16 && !j->widen)
-			((uint16_t *)(void *)dst)[i] = b;
-		else
-			((float *)(void *)dst)[i] =
-			    bf16 ? kern_num_from_bf16(b) : v;
-	}
-}
+/* Blocks of gate_up (8 outputs each) that fill a block of q8: an item makes
+ * whole ones. */
+#define QUANT_NB	(CPU_Q8 / 8)
 
 /* ---- the two products -------------------------------------------------- */
 
@@ -107,14 +60,29 @@ find_group(const struct job *j, int stage, size_t item)
 	return lo;
 }
 
-/* glu of a tile; 8 values of each block and row go to mid. */
+/* 8 values of each of a row's nb blocks, side by side, into mid. */
+static void
+put_mid(const struct job *j, const float *acc, int m, int row, const int at[3])
+{
+	_Alignas(64) float v[CPU_BLOCKS * 8];
+	int n0 = at[1] * 8, nb = at[2], b;
+	int n = j->a->i - n0 < nb * 8 ? j->a->i - n0 : nb * 8;
+
+	for (b = 0; b < nb; b++)
+		memcpy(v + b * 8, acc + (b * m + row) * CPU_LANES,
+		    8 * sizeof(*v));
+	cpu_row_put(j->c, j->form, j->mid + (size_t)(at[0] + row) *
+	    j->mid_bytes + cpu_row_bytes(j->c, j->form, (size_t)n0), v,
+	    (size_t)n);
+}
+
+/* glu of a tile: at is its first row, first block, and number of blocks. */
 static void
 finish_up(const struct job *j, const struct kern_group *g, float *acc,
     int m, const int at[3])
 {
 	const struct kern_expert *x = g->x;
-	int row = at[0], b0 = at[1], nb = at[2], b, r, i;
-	size_t elem = kern_dtype_bytes(j->widen ? KERN_F32 : j->c->k.act, 1);
+	int b0 = at[1], nb = at[2], b, r, i;
 
 	for (b = 0; b < nb; b++) {
 		int n0 = (b0 + b) * 8;
@@ -128,10 +96,9 @@ finish_up(const struct job *j, const struct kern_group *g, float *acc,
 				v[r * 16 + 8 + i] += x->bias_up[n0 + i];
 		}
 		j->c->isa->glu(v, m, j->a->glu);
-		for (r = 0; r < m; r++)
-			put_mid(j, j->mid + (size_t)(row + r) * j->mid_bytes +
-			    (size_t)n0 * elem, v + r * 16, (size_t)n);
 	}
+	for (r = 0; r < m; r++)
+		put_mid(j, acc, m, r, at);
 }
 
 static void
@@ -171,8 +138,8 @@ do_item(const struct job *j, int stage, size_t item)
 	const struct kern_mat *w = stage == 0 ? &g->x->gate_up : &g->x->down;
 	size_t it = item - p->item0[stage];
 	int blocks = (w->n + CPU_LANES - 1) / CPU_LANES;
-	int b0 = (int)(it / p->chunks) * p->nb;
-	int nb = blocks - b0 < p->nb ? blocks - b0 : p->nb;
+	int b0 = (int)(it / p->chunks) * p->nb[stage];
+	int nb = blocks - b0 < p->nb[stage] ? blocks - b0 : p->nb[stage];
 	int r = (int)(it % p->chunks) * CHUNK;
 	int end = g->n - r < CHUNK ? g->n : r + CHUNK;
 	const char *wp = (const char *)w->data +
@@ -199,8 +166,13 @@ do_item(const struct job *j, int stage, size_t item)
 static void
 gather_item(void *arg, int thread, size_t row)
 {
+	const struct job *j = arg;
+
 	(void)thread;
-	gather_row(arg, row);
+	if (j->x[row] != NULL)
+		cpu_row_make(j->c, j->form, j->gather + row * j->x_bytes,
+		    j->a->in[row], (size_t)j->a->h, j->a->scale != NULL ?
+		    &j->a->scale[row] : NULL);
 }
 
 static void
@@ -220,9 +192,9 @@ down_item(void *arg, int thread, size_t item)
 /* ---- planning ---------------------------------------------------------- */
 
 static size_t
-n_items(int blocks, const struct plan *p)
+n_items(int blocks, int nb, const struct plan *p)
 {
-	return (size_t)((blocks + p->nb - 1) / p->nb) * p->chunks;
+	return (size_t)((blocks + nb - 1) / nb) * p->chunks;
 }
 
 /* Lay the groups' items out; returns the multiplications of the call. */
@@ -231,7 +203,7 @@ make_plan(struct job *j)
 {
 	const struct kern_ffn *a = j->a;
 	const struct cpu_isa *isa = j->c->isa;
-	int up = (a->i + 7) / 8, down = (a->h + 15) / 16, g, least;
+	int up = (a->i + 7) / 8, down = (a->h + 15) / 16, g, least, nb;
 	size_t macs = 0;
 
 	least = up < down ? up : down;
@@ -241,14 +213,16 @@ make_plan(struct job *j)
 		size_t end = (size_t)gr->first + (size_t)gr->n;
 
 		p->chunks = ((size_t)gr->n + CHUNK - 1) / CHUNK;
-		p->nb = gr->n <= CPU_ROWS ? isa->nb_few : isa->nb_many;
-		while (p->nb > 1 &&
-		    least / p->nb * a->n_group < 4 * j->c->k.threads)
-			p->nb /= 2;
+		nb = gr->n <= CPU_ROWS ? isa->nb_few : isa->nb_many;
+		while (nb > 1 &&
+		    least / nb * a->n_group < 4 * j->c->k.threads)
+			nb /= 2;
+		p->nb[0] = j->form == CPU_QUANT ? QUANT_NB : nb;
+		p->nb[1] = nb;
 		p->item0[0] = j->items[0];
 		p->item0[1] = j->items[1];
-		j->items[0] += n_items(up, p);
-		j->items[1] += n_items(down, p);
+		j->items[0] += n_items(up, p->nb[0], p);
+		j->items[1] += n_items(down, nb, p);
 		j->rows = end > j->rows ? end : j->rows;
 		macs += 3 * (size_t)gr->n * (size_t)a->h * (size_t)a->i;
 	}
@@ -260,14 +234,14 @@ make_rows(struct job *j)
 {
 	const struct kern_ffn *a = j->a;
 	struct cpu *c = j->c;
-	size_t r, elem = kern_dtype_bytes(j->widen ? KERN_F32 : c->k.act, 1);
+	size_t r;
 	int g, i;
 
 	j->x = cpu_scratch(c, CPU_PTR, j->rows * sizeof(*j->x));
-	j->x_bytes = ((size_t)a->h * elem + 63) / 64 * 64;
-	j->mid_bytes = ((size_t)a->i * elem + 63) / 64 * 64;
+	j->x_bytes = (cpu_row_bytes(c, j->form, (size_t)a->h) + 63) / 64 * 64;
+	j->mid_bytes = (cpu_row_bytes(c, j->form, (size_t)a->i) + 63) / 64 * 64;
 	j->mid = cpu_scratch(c, CPU_MID, j->rows * j->mid_bytes);
-	if (j->widen || a->scale != NULL)
+	if (j->form != CPU_AS_IS || a->scale != NULL)
 		j->gather = cpu_scratch(c, CPU_X, j->rows * j->x_bytes);
 	memset(j->x, 0, j->rows * sizeof(*j->x));
 	for (g = 0; g < a->n_group; g++) {
@@ -287,7 +261,7 @@ cpu_ffn(struct kern *kn, const struct kern_ffn *a)
 	size_t macs;
 	int g;
 
-	j.tile = cpu_tile(c, &a->group[0].x->down, &j.widen);
+	j.tile = cpu_tile(c, &a->group[0].x->down, &j.form);
 	for (g = 1; g < a->n_group; g++)
 		KERN_CHECK(a->group[g].x->down.dtype ==
 		    a->group[0].x->down.dtype);

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* Rows of an item: their fp32 copies and one block of weights share L2/L3. */
+/* Rows of an item: their copies and one block of weights share L2/L3. */
 #define CHUNK		(16 * CPU_ROWS)
 /* Multiplications below which waking threads costs more than it saves. */
 #define SOLO_MACS	60000
@@ -17,7 +17,9 @@ struct job {
 	const struct kern_linear *a;
 	cpu_tile_fn *tile;
 	const void **x;		/* [m] rows as the tile wants them */
-	float *wide;		/* [m][k]; NULL: rows go in as they are */
+	enum cpu_form form;
+	char *rows;		/* in that form; NULL: they go in as they are */
+	size_t row_bytes;
 	size_t chunks;
 	int nb, blocks;
 };
@@ -64,14 +66,15 @@ do_item(const struct job *j, size_t item)
 }
 
 static void
-widen_item(void *arg, int thread, size_t row)
+row_item(void *arg, int thread, size_t row)
 {
-	struct job *j = arg;
-	size_t k = (size_t)j->a->w->k;
+	const struct job *j = arg;
 
 	(void)thread;
-	j->c->isa->widen(j->wide + row * k,
-	    (const uint16_t *)j->a->x + row * j->a->ldx, k);
+	cpu_row_make(j->c, j->form, j->rows + row * j->row_bytes,
+	    (const char *)j->a->x +
+	    kern_dtype_bytes(j->c->k.act, row * j->a->ldx),
+	    (size_t)j->a->w->k, NULL);
 }
 
 static void
@@ -88,14 +91,14 @@ cpu_linear(struct kern *kn, const struct kern_linear *a)
 	struct job j = { .c = c, .a = a };
 	size_t k = (size_t)a->w->k, m = (size_t)a->m, i, groups;
 	size_t xb = kern_dtype_bytes(kn->act, 1);
-	bool widen;
 
-	j.tile = cpu_tile(c, a->w, &widen);
+	j.tile = cpu_tile(c, a->w, &j.form);
 	j.x = cpu_scratch(c, CPU_PTR, m * sizeof(*j.x));
-	if (widen)
-		j.wide = cpu_scratch(c, CPU_X, m * k * sizeof(float));
+	j.row_bytes = cpu_row_bytes(c, j.form, k);
+	if (j.form != CPU_AS_IS)
+		j.rows = cpu_scratch(c, CPU_X, m * j.row_bytes);
 	for (i = 0; i < m; i++)
-		j.x[i] = widen ? (const void *)(j.wide + i * k) :
+		j.x[i] = j.rows != NULL ? j.rows + i * j.row_bytes :
 		    (const char *)a->x + i * a->ldx * xb;
 	j.blocks = (a->w->n + CPU_LANES - 1) / CPU_LANES;
 	j.nb = a->m <= CPU_ROWS ? c->isa->nb_few : c->isa->nb_many;
@@ -104,6 +107,6 @@ cpu_linear(struct kern *kn, const struct kern_linear *a)
 	groups = (size_t)((j.blocks + j.nb - 1) / j.nb);
 	j.chunks = (m + CHUNK - 1) / CHUNK;
 	pool_run(c->pool, (size_t)a->w->n * k * m < SOLO_MACS,
-	    (struct pool_stage[]){ { widen_item, widen ? m : 0 },
+	    (struct pool_stage[]){ { row_item, j.rows != NULL ? m : 0 },
 	    { tile_item, groups * j.chunks } }, 2, &j);
 }

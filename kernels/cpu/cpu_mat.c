@@ -8,7 +8,7 @@
 
 #include "kern_num.h"
 
-#define PIECE	256		/* values converted at a time */
+#define PIECE	256		/* values converted at a time: blocks of q8 */
 
 /* out[0..n) = elements at, at + step, ... of an array of 2-byte values. */
 static void
@@ -59,7 +59,9 @@ pack_row(struct kern_mat *m, int row, const struct kern_pack *p, size_t i)
 	for (k = 0; k < n; k += len) {
 		len = n - k < PIECE ? n - k : PIECE;
 		read_part(v, p, i, k, len);
-		if (m->dtype == KERN_F32)
+		if (m->dtype == KERN_Q8)
+			cpu_q8_put(b, lane, k, v, len);
+		else if (m->dtype == KERN_F32)
 			for (j = 0; j < len; j++)
 				((float *)b)[cpu_at(KERN_F32, lane, k + j)] =
 				    v[j];
@@ -128,6 +130,10 @@ cpu_mat_row(const struct kern *kn, const struct kern_mat *m, int i, float *out)
 	const void *b = row_block(m, i, &lane);
 
 	(void)kn;
+	if (m->dtype == KERN_Q8) {
+		cpu_q8_get(b, lane, n, out);
+		return;
+	}
 	for (k = 0; k < n; k++) {
 		size_t at = cpu_at(m->dtype, lane, k);
 

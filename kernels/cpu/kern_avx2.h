@@ -18,6 +18,9 @@ void	kern_avx2_rows_axpy(float *y, const float *x, int n, float alpha);
 float	kern_avx2_rows_max(const float *x, int n, bool *nan);
 double	kern_avx2_rows_exp_sum(const float *x, int n, float max, float mul);
 
+/* kern_avx2_q8.c: n values into blocks of struct cpu_q8_x. */
+void	kern_avx2_q8_quant8(void *dst, const float *src, size_t n);
+
 /* kern_avx2_attn.c */
 void	kern_avx2_attn(struct cpu_query *q, int n, const struct cpu_keys *b);
 

@@ -3,7 +3,8 @@
  * each, one thread.  Other variants are tested against this file; it is here
  * to be read, not to be fast.
  *
- * Products: one fp32 accumulator per output, k ascending, fused multiply-add.
+ * Products: one fp32 accumulator per output, k ascending, fused multiply-add;
+ * with q8 weights, a step is a block of 32 (kern.h, cpu_q8.c).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -41,18 +42,51 @@ round_to(enum kern_dtype t, float v)
 	return t == KERN_F32 ? v : kern_num_from_bf16(kern_num_to_bf16(v));
 }
 
-/* Packed row n of m, times x[0..k) of dtype t scaled by s (rounded to t). */
+/* Room for a row on its way into a product. */
+struct row {
+	float *v;		/* [k] scaled, rounded */
+	struct cpu_q8_x *q;	/* the same, for q8 */
+};
+
+static struct row
+new_row(int k)
+{
+	return (struct row){ kern_alloc((size_t)k * sizeof(float)),
+	    kern_alloc(cpu_q8_blocks(k) * sizeof(struct cpu_q8_x)) };
+}
+
+static void
+free_row(struct row *r)
+{
+	free(r->v);
+	free(r->q);
+}
+
+/* x[0..k) of dtype t, scaled by s, rounded to t. */
+static void
+set_row(struct row *r, const void *x, enum kern_dtype t, int k, float s)
+{
+	int i;
+
+	for (i = 0; i < k; i++)
+		r->v[i] = round_to(t, get(x, t, (size_t)i) * s);
+	cpu_q8_quant(r->q, r->v, (size_t)k);
+}
+
+/* Packed row n of m, times x. */
 static float
-dot(const struct kern_mat *m, int n, const void *x, enum kern_dtype t, float s)
+dot(const struct kern_mat *m, int n, const struct row *x)
 {
 	const char *b = (const char *)m->data +
 	    (size_t)n / CPU_LANES * cpu_block_bytes(m);
 	size_t lane = (size_t)n % CPU_LANES, k;
 	float sum = 0;
 
+	if (m->dtype == KERN_Q8)
+		return cpu_q8_dot(m, n, x->q);
 	for (k = 0; k < (size_t)m->k; k++)
 		sum = fmaf(get(b, m->dtype, cpu_at(m->dtype, lane, k)),
-		    round_to(t, get(x, t, k) * s), sum);
+		    x->v[k], sum);
 	return sum;
 }
 
@@ -60,19 +94,21 @@ static void
 linear(struct kern *kn, const struct kern_linear *a)
 {
 	size_t xb = kern_dtype_bytes(kn->act, 1);
+	struct row x = new_row(a->w->k);
 	int r, n;
 
 	for (r = 0; r < a->m; r++) {
-		const char *x = (const char *)a->x + (size_t)r * a->ldx * xb;
-
+		set_row(&x, (const char *)a->x + (size_t)r * a->ldx * xb,
+		    kn->act, a->w->k, 1);
 		for (n = 0; n < a->w->n; n++) {
-			float v = dot(a->w, n, x, kn->act, 1);
+			float v = dot(a->w, n, &x);
 
 			if (a->bias != NULL)
 				v += a->bias[n];
 			set(a->y, a->ydt, (size_t)r * a->ldy + (size_t)n, v);
 		}
 	}
+	free_row(&x);
 }
 
 /* ---- expert FFN --------------------------------------------------------- */
@@ -100,27 +136,30 @@ glu(enum kern_glu kind, float g, float u)
 	return 0;
 }
 
-/* One row through one expert; mid has room for i fp32 values. */
+/* One row through one expert; in and mid have room for h and i values. */
 static void
 expert_row(const struct kern *kn, const struct kern_ffn *a,
-    const struct kern_expert *x, int row, float *mid)
+    const struct kern_expert *x, int row, struct row *in, struct row *mid)
 {
-	float s = a->scale != NULL ? a->scale[row] : 1, v;
+	float v;
 	int n;
 
+	set_row(in, a->in[row], kn->act, a->h,
+	    a->scale != NULL ? a->scale[row] : 1);
 	for (n = 0; n < a->i; n++) {
 		int at = n / 8 * 16 + n % 8;	/* see cpu_mat_glu_pack */
-		float g = dot(&x->gate_up, at, a->in[row], kn->act, s);
-		float u = dot(&x->gate_up, at + 8, a->in[row], kn->act, s);
+		float g = dot(&x->gate_up, at, in);
+		float u = dot(&x->gate_up, at + 8, in);
 
 		if (x->bias_gate != NULL)
 			g += x->bias_gate[n];
 		if (x->bias_up != NULL)
 			u += x->bias_up[n];
-		mid[n] = round_to(kn->act, glu(a->glu, g, u));
+		mid->v[n] = round_to(kn->act, glu(a->glu, g, u));
 	}
+	cpu_q8_quant(mid->q, mid->v, (size_t)a->i);
 	for (n = 0; n < a->h; n++) {
-		v = dot(&x->down, n, mid, KERN_F32, 1);
+		v = dot(&x->down, n, mid);
 		if (x->bias_down != NULL)
 			v += x->bias_down[n];
 		set(a->out[row], kn->act, (size_t)n, v);
@@ -130,14 +169,15 @@ expert_row(const struct kern *kn, const struct kern_ffn *a,
 static void
 ffn(struct kern *kn, const struct kern_ffn *a)
 {
-	float *mid = kern_alloc((size_t)a->i * sizeof(*mid));
+	struct row in = new_row(a->h), mid = new_row(a->i);
 	int g, j;
 
 	for (g = 0; g < a->n_group; g++)
 		for (j = 0; j < a->group[g].n; j++)
 			expert_row(kn, a, a->group[g].x, a->group[g].first + j,
-			    mid);
-	free(mid);
+			    &in, &mid);
+	free_row(&in);
+	free_row(&mid);
 }
 
 /* ---- rows --------------------------------------------------------------- */

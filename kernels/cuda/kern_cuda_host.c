@@ -335,6 +335,7 @@ kern_cuda_open(struct kern **k_p, const struct kern_opt *opt,
 	memset(c, 0, sizeof(*c));
 	c->k.ops = &cuda_ops;
 	c->k.act = opt->act;
+	c->k.weights = opt->weights;
 	c->k.threads = 1;
 	/* Other generations add up otherwise inside one mma. */
 	snprintf(c->k.variant, sizeof(c->k.variant), "cuda-sm%d-%s", sm,

@@ -300,8 +300,9 @@ emu_open(struct kern **k_p, const struct emu_opt *o,
 	memset(e, 0, sizeof(*e));
 	e->k.ops = &emu_ops;
 	e->k.act = in->act;
+	e->k.weights = in->weights;
 	e->k.threads = in->threads;
-	snprintf(e->k.variant, sizeof(e->k.variant), "%s%d-%.20s",
+	snprintf(e->k.variant, sizeof(e->k.variant), "%s%d-%.24s",
 	    o->skip ? "skip" : "emu", o->scale, kern_variant(in));
 	e->in = in;
 	e->o = *o;

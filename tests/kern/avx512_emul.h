@@ -1,8 +1,9 @@
 /*
- * avx512_emul.h - the intrinsics that kern_avx512bf16.c uses, in plain C, so
- * that its loops, tails and layouts run where the processor lacks the
- * instructions.  Include it, then the .c file: the program then links this
- * copy in place of the library's, and kern_isas() offers it first.
+ * avx512_emul.h - the intrinsics that kern_avx512bf16.c and kern_avx512vnni.c
+ * use, in plain C, so that their loops, tails and layouts run where the
+ * processor lacks the instructions.  Include it, then the .c files: the program
+ * then links these copies in place of the library's, and kern_isas() offers
+ * them first.
  *
  * vdpbf16ps: per lane, acc + a.odd * b.odd, then + a.even * b.even; each step
  * rounded to nearest even, denormal inputs and results taken as zero.  (The
@@ -35,6 +36,9 @@ typedef short emul_bh __attribute__((vector_size(64)));
 #undef _mm512_storeu_ps
 #undef _mm512_fmadd_ps
 #undef _mm512_dpbf16_ps
+#undef _mm512_mul_ps
+#undef _mm512_cvtepi32_ps
+#undef _mm512_dpbusd_epi32
 
 #define __m512			emul_ps
 #define __m512i			emul_si
@@ -47,6 +51,8 @@ typedef short emul_bh __attribute__((vector_size(64)));
 #define _mm512_castsi512_ps(v)	((emul_ps)(v))
 #define _mm512_slli_epi32(v, n)	((emul_si)((v) << (n)))
 #define _mm512_and_si512(a, b)	((a) & (b))
+#define _mm512_mul_ps(a, b)	((a) * (b))
+#define _mm512_cvtepi32_ps(v)	__builtin_convertvector(v, emul_ps)
 #define _mm512_loadu_ps(p)	emul_load_ps(p)
 #define _mm512_loadu_si512(p)	emul_load_si(p)
 #define _mm512_storeu_ps(p, v)						\
@@ -66,6 +72,12 @@ typedef short emul_bh __attribute__((vector_size(64)));
 		emul_ps c_ = (c);					\
 		emul_bh a_ = (a), b_ = (b);				\
 		emul_dpbf16(&c_, &a_, &b_);				\
+		c_;							\
+	})
+#define _mm512_dpbusd_epi32(c, a, b)					\
+	({								\
+		emul_si c_ = (c), a_ = (a), b_ = (b);			\
+		emul_dpbusd(&c_, &a_, &b_);				\
 		c_;							\
 	})
 
@@ -96,6 +108,18 @@ emul_fmadd(emul_ps *c, const emul_ps *a, const emul_ps *b)
 
 	for (i = 0; i < 16; i++)
 		(*c)[i] = fmaf((*a)[i], (*b)[i], (*c)[i]);
+}
+
+/* Per lane: four unsigned bytes of a times four signed ones of b, added. */
+static inline void
+emul_dpbusd(emul_si *c, const emul_si *a, const emul_si *b)
+{
+	int i, j;
+
+	for (i = 0; i < 16; i++)
+		for (j = 0; j < 32; j += 8)
+			(*c)[i] += (uint8_t)((uint32_t)(*a)[i] >> j) *
+			    (int8_t)((uint32_t)(*b)[i] >> j);
 }
 
 static inline float

@@ -79,7 +79,7 @@ kt_at(const void *p, enum kern_dtype t, size_t i)
 KT_UNUSED struct kern *
 kt_open(const char *isa, enum kern_dtype act, int threads)
 {
-	struct kern_opt o = { NULL, isa, act, threads };
+	struct kern_opt o = { NULL, isa, act, threads, 0 };
 	char why[KERN_WHY] = "";
 	struct kern *k = NULL;
 
@@ -88,7 +88,8 @@ kt_open(const char *isa, enum kern_dtype act, int threads)
 	return k;
 }
 
-/* A packed matrix and the unpacked values it holds (rounded to dtype). */
+/* A packed matrix and the unpacked values it holds (rounded to dtype; of q8,
+ * those that it was made from). */
 struct kt_mat {
 	struct kern_mat m;
 	float *w;		/* [n][k] */
@@ -105,13 +106,14 @@ kt_mat_init(const struct kern *kn, struct kern_mat *m, int n, int k,
 	m->data = kern_mem_alloc(kn, m->bytes);
 }
 
+/* Rounded to t; as they are for q8. */
 KT_UNUSED float *
 kt_rounded(size_t n, double scale, enum kern_dtype t)
 {
 	float *w = kt_floats(n, scale);
 	size_t i;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && t != KERN_Q8; i++) {
 		uint32_t room = 0;
 
 		kern_convert(&room, t, &w[i], KERN_F32, 1);

@@ -29,7 +29,7 @@ struct call {
 static struct kern *
 open_cuda(enum kern_dtype act, char why[KERN_WHY])
 {
-	struct kern_opt o = { "cuda", NULL, act, 0 };
+	struct kern_opt o = { "cuda", NULL, act, 0, 0 };
 	struct kern *k = NULL;
 
 	return kern_open(&k, &o, why) == 0 ? k : NULL;

@@ -2,5 +2,6 @@
 #include "avx512_emul.h"
 
 #include "../../kernels/cpu/kern_avx512bf16.c"
+#include "../../kernels/cpu/kern_avx512vnni.c"
 
 #include "test_ffn.c"

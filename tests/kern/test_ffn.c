@@ -252,7 +252,8 @@ test_variant(const char *isa, struct shape s, enum kern_dtype act,
 /* Every row of a grouped call, alone in a call of its own on another number of
  * threads: the same bits. */
 static void
-test_promise(const char *isa, struct shape s, enum kern_dtype act)
+test_promise(const char *isa, struct shape s, enum kern_dtype act,
+    enum kern_dtype wt)
 {
 	struct kern *kn = kt_open(isa, act, 2), *kn1 = kt_open(isa, act, 1);
 	struct kern *kn3 = kt_open(isa, act, 3);
@@ -261,7 +262,7 @@ test_promise(const char *isa, struct shape s, enum kern_dtype act)
 	struct call c;
 	int g, j, bad = 0, total;
 
-	make_call(kn, &c, s, act);
+	make_call(kn, &c, s, wt);
 	total = c.rows;
 	y = run(kn, &c);
 	for (g = 0; g < s.n_group; g++) {
@@ -281,8 +282,9 @@ test_promise(const char *isa, struct shape s, enum kern_dtype act)
 			    row) != 0;
 		}
 	}
-	EQ_INT(bad, 0, "%s: %d rows in %d groups, each alone: the same bits",
-	    kern_variant(kn), total, s.n_group);
+	EQ_INT(bad, 0, "%s weights %s: %d rows in %d groups, each alone: the "
+	    "same bits", kern_variant(kn), kern_dtype_name(wt), total,
+	    s.n_group);
 	mem_free(y);
 	mem_free(one);
 	free_call(kn, &c);
@@ -339,8 +341,10 @@ test_isa(const char *isa)
 			test_variant(isa, shapes[i],
 			    a & 1 ? KERN_BF16 : KERN_F32,
 			    a & 2 ? KERN_BF16 : KERN_F32);
-		test_promise(isa, shapes[i], KERN_F32);
-		test_promise(isa, shapes[i], KERN_BF16);
+		test_promise(isa, shapes[i], KERN_F32, KERN_F32);
+		test_promise(isa, shapes[i], KERN_BF16, KERN_BF16);
+		test_promise(isa, shapes[i], KERN_F32, KERN_Q8);
+		test_promise(isa, shapes[i], KERN_BF16, KERN_Q8);
 	}
 	test_gaps(isa, KERN_BF16);
 	test_gaps(isa, KERN_F32);

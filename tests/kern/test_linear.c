@@ -2,7 +2,7 @@
  * the reference against double, and the promise bit by bit. */
 #include "kt.h"
 
-static const enum kern_dtype types[] = { KERN_F32, KERN_BF16 };
+static const enum kern_dtype types[] = { KERN_F32, KERN_BF16, KERN_Q8 };
 
 /* Elements of any source dtype and stride land where kern_mat_row finds
  * them. */
@@ -110,8 +110,8 @@ test_reference(struct shape s, enum kern_dtype act, enum kern_dtype wt)
 	kern_close(kn);
 }
 
-/* A variant against the reference.  fp32 sums: the same bits (see the order in
- * kern_ref.c), but for vdpbf16ps, which rounds more often. */
+/* A variant against the reference.  fp32 sums and q8: the same bits (see the
+ * order in kern_ref.c), but for vdpbf16ps, which rounds more often. */
 static void
 test_variant(const char *isa, struct shape s, enum kern_dtype act,
     enum kern_dtype wt, enum kern_dtype ydt)
@@ -202,7 +202,7 @@ test_isa(const char *isa)
 	size_t i, a, w;
 
 	for (a = 0; a < 2; a++) {
-		for (w = 0; w < 2; w++) {
+		for (w = 0; w < 3; w++) {
 			for (i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
 				test_variant(isa, shapes[i], types[a],
 				    types[w], i % 2 ? KERN_F32 : types[a]);

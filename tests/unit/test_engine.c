@@ -532,7 +532,7 @@ int
 main(void)
 {
 	char why[KERN_WHY], *dir = scratch_root("tests/golden/models/olmoe");
-	const struct kern_opt ko = { NULL, NULL, KERN_F32, 1 };
+	const struct kern_opt ko = { NULL, NULL, KERN_F32, 1, 0 };
 	struct err err = ERR_INIT;
 
 	if (pipe(wake_fd) != 0 || model_open(&model, dir, &err) != 0 ||

@@ -10,7 +10,7 @@
 static struct kern *
 open_kern(enum kern_dtype act)
 {
-	struct kern_opt o = { "cpu", NULL, act, 2 };
+	struct kern_opt o = { "cpu", NULL, act, 2, 0 };
 	char why[KERN_WHY];
 	struct kern *k;
 
