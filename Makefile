@@ -1,7 +1,7 @@
 # The moe toolkit: one non-recursive Makefile.  `make help` tells the targets.
 #
 #   BUILD=release|debug|asan|tsan   CC=gcc|clang
-#   WITH_CUDA, WITH_NCCL, WITH_VERBS, WITH_ZSTD, WITH_TLS = auto|yes|no
+#   WITH_CUDA, WITH_NCCL, WITH_VERBS, WITH_ZSTD, WITH_TLS, WITH_ONEDNN = auto|yes|no
 #
 # Objects live in build/<config>/, one folder per combination of settings, so
 # that switching never mixes objects.
@@ -17,6 +17,7 @@ WITH_NCCL ?= auto
 WITH_VERBS ?= auto
 WITH_ZSTD ?= auto
 WITH_TLS ?= auto
+WITH_ONEDNN ?= auto
 
 # Terse by default; V=1 shows the commands.
 Q := $(if $(V),,@)
@@ -27,7 +28,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 empty :=
-config := $(subst $(empty) ,,$(BUILD)$(if $(filter-out gcc,$(notdir $(CC))),-$(notdir $(CC)))$(foreach f,CUDA NCCL VERBS ZSTD TLS,$(if $(filter-out auto,$(WITH_$f)),-$f.$(WITH_$f))))
+config := $(subst $(empty) ,,$(BUILD)$(if $(filter-out gcc,$(notdir $(CC))),-$(notdir $(CC)))$(foreach f,CUDA NCCL VERBS ZSTD TLS ONEDNN,$(if $(filter-out auto,$(WITH_$f)),-$f.$(WITH_$f))))
 B := build/$(config)
 
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wcast-qual -Werror
@@ -39,7 +40,7 @@ ifeq ($(opt_$(BUILD)),)
 $(error BUILD=$(BUILD) is none of release, debug, asan, tsan)
 endif
 
-$(foreach f,CUDA NCCL VERBS ZSTD TLS,$(if $(filter-out auto yes no,$(WITH_$f)),$(error WITH_$f=$(WITH_$f) is none of auto, yes, no)))
+$(foreach f,CUDA NCCL VERBS ZSTD TLS ONEDNN,$(if $(filter-out auto yes no,$(WITH_$f)),$(error WITH_$f=$(WITH_$f) is none of auto, yes, no)))
 
 -include $(B)/features.mk
 
@@ -57,8 +58,8 @@ scripts := $(wildcard bin/moe-up bin/moe-down bin/moe-ask bin/moe-drill bin/moe-
 # ---- sources -----------------------------------------------------------------
 # A feature's absent half is a stub file with the same symbols: X_zstd.c or
 # X_zstd_stub.c, never an #ifdef.
-feature_files := common/wire/zbuf_zstd.c common/wire/mac_ssl.c common/link/tls_ssl.c common/link/link_rdma.c common/link/link_nccl.c common/link/link_cuda.c kernels/cuda/kern_cuda_host.c
-stub_files := $(wildcard common/*/*_stub.c kernels/*/*_stub.c)
+feature_files := common/wire/zbuf_zstd.c common/wire/mac_ssl.c common/link/tls_ssl.c common/link/link_rdma.c common/link/link_nccl.c common/link/link_cuda.c kernels/cuda/kern_cuda_host.c src/moe-bench/bench_kern_peer_dnnl.c
+stub_files := $(wildcard common/*/*_stub.c kernels/*/*_stub.c src/*/*_stub.c)
 # $(call pick,FEATURE,real,stub): whichever of the two this build links.
 pick = $(if $(filter yes,$(HAVE_$1)),$(if $(wildcard $2),$2,$3),$3)
 picked := $(call pick,ZSTD,common/wire/zbuf_zstd.c,common/wire/zbuf_stub.c) \
@@ -66,13 +67,15 @@ picked := $(call pick,ZSTD,common/wire/zbuf_zstd.c,common/wire/zbuf_stub.c) \
 	$(call pick,TLS,common/link/tls_ssl.c,common/link/tls_stub.c) \
 	$(call pick,VERBS,common/link/link_rdma.c,common/link/link_rdma_stub.c) \
 	$(call pick,NCCL,common/link/link_nccl.c,common/link/link_nccl_stub.c) \
-	$(call pick,CUDA,common/link/link_cuda.c,common/link/link_cuda_stub.c)
+	$(call pick,CUDA,common/link/link_cuda.c,common/link/link_cuda_stub.c) \
+	$(call pick,ONEDNN,src/moe-bench/bench_kern_peer_dnnl.c,src/moe-bench/bench_kern_peer_stub.c)
 picked := $(wildcard $(picked))
 
 kern_src := $(filter-out $(feature_files) $(stub_files),$(wildcard kernels/*.c kernels/cpu/*.c kernels/emu/*.c))
 cuda_src := $(if $(filter yes,$(HAVE_CUDA)),$(wildcard kernels/cuda/*.cu))
 kern_src += $(if $(filter yes,$(HAVE_CUDA)),$(filter kernels/cuda/kern_cuda_host.c,$(wildcard kernels/cuda/*.c)),$(wildcard kernels/cuda/*_stub.c))
 floor_src = $(filter-out $(feature_files) $(stub_files),$(wildcard common/$1/*.c)) $(filter common/$1/%,$(picked))
+program_src = $(filter-out $(feature_files) $(stub_files),$(wildcard src/$1/*.c)) $(filter src/$1/%,$(picked))
 
 o = $(patsubst %.c,$(B)/%.o,$1)
 libkern := $(B)/libkern.a
@@ -111,7 +114,7 @@ help:
 	@echo 'make clean           remove build/'
 	@echo
 	@echo 'BUILD=release|debug|asan|tsan  CC=gcc|clang'
-	@echo 'WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= WITH_TLS= auto|yes|no'
+	@echo 'WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= WITH_TLS= WITH_ONEDNN= auto|yes|no'
 
 # ---- features: probed by compile and link -------------------------------------
 # $(call probe,NAME,code,compile command prefix,libs): yes or no on stdout
@@ -137,12 +140,14 @@ $(B)/features.mk: Makefile
 	probe $(WITH_ZSTD) ZSTD 'package libzstd-dev' $(CC) -o $(B)/p_zstd $(B)/p_zstd.c -lzstd; \
 	printf '#include <openssl/ssl.h>\nint main(void){SSL_CTX*c=SSL_CTX_new(TLS_method());SSL_CTX_set_psk_find_session_callback(c,NULL);return EVP_sha256()==NULL;}\n' >$(B)/p_tls.c; \
 	probe $(WITH_TLS) TLS 'package libssl-dev, OpenSSL 1.1.1 or later' $(CC) -o $(B)/p_tls $(B)/p_tls.c -lssl -lcrypto; \
+	printf '#include <oneapi/dnnl/dnnl.h>\nint omp_pause_resource_all(int);\nint main(void){return dnnl_version()->major!=2||omp_pause_resource_all(2);}\n' >$(B)/p_onednn.c; \
+	probe $(WITH_ONEDNN) ONEDNN 'package libdnnl-dev; only moe-bench kern --peer uses it' $(CC) -o $(B)/p_onednn $(B)/p_onednn.c -ldnnl -lgomp; \
 	} >$@.tmp
 	@cat $(B)/features.txt; mv $@.tmp $@
 
-lower = $(subst A,a,$(subst B,b,$(subst C,c,$(subst D,d,$(subst E,e,$(subst L,l,$(subst N,n,$(subst R,r,$(subst S,s,$(subst T,t,$(subst U,u,$(subst V,v,$(subst Z,z,$1)))))))))))))
-feature_words := $(foreach f,CUDA NCCL VERBS ZSTD TLS,$(if $(filter yes,$(HAVE_$f)),+,-)$(call lower,$f))
-FEATURE_LIBS := $(if $(filter yes,$(HAVE_ZSTD)),-lzstd) $(if $(filter yes,$(HAVE_TLS)),-lssl -lcrypto) $(if $(filter yes,$(HAVE_CUDA)),-L$(dir $(shell command -v $(NVCC)))../lib64 -lcudart_static -lstdc++)
+lower = $(subst A,a,$(subst B,b,$(subst C,c,$(subst D,d,$(subst E,e,$(subst L,l,$(subst N,n,$(subst O,o,$(subst R,r,$(subst S,s,$(subst T,t,$(subst U,u,$(subst V,v,$(subst Z,z,$1))))))))))))))
+feature_words := $(foreach f,CUDA NCCL VERBS ZSTD TLS ONEDNN,$(if $(filter yes,$(HAVE_$f)),+,-)$(call lower,$f))
+FEATURE_LIBS := $(if $(filter yes,$(HAVE_ZSTD)),-lzstd) $(if $(filter yes,$(HAVE_TLS)),-lssl -lcrypto) $(if $(filter yes,$(HAVE_ONEDNN)),-ldnnl -lgomp) $(if $(filter yes,$(HAVE_CUDA)),-L$(dir $(shell command -v $(NVCC)))../lib64 -lcudart_static -lstdc++)
 FEATURE_CFLAGS :=
 
 features: $(B)/features.mk
@@ -183,7 +188,7 @@ $(libkern): $(call o,$(kern_src)) $(patsubst %,$(B)/%.o,$(cuda_src))
 	$Qrm -f $@; ar rcs $@ $(filter %.o,$^)
 
 define program_rule
-$(B)/bin/$1: $(call o,$(wildcard src/$1/*.c)) $(link_order)
+$(B)/bin/$1: $(call o,$(call program_src,$1)) $(link_order)
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
 	$$Q$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBS)

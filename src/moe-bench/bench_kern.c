@@ -2,7 +2,7 @@
  * bench_kern.c - the verb: for each operation and number of rows, the median
  * time of a call, set against the limit that binds: reading the bytes that the
  * call must read, or doing its multiply-adds, both at the pace that was
- * measured between the calls.
+ * measured between the calls.  With a peer, its calls alternate with ours.
  */
 #include "bench_kern.h"
 
@@ -11,6 +11,7 @@
 
 #include "bench_kern_op.h"
 #include "bench_kern_peak.h"
+#include "bench_kern_peer.h"
 #include "cli.h"
 #include "clock.h"
 #include "err.h"
@@ -19,12 +20,13 @@
 #include "rec.h"
 
 #define MAX_ROWS	32
-#define MAX_REPS	200
+#define ROUNDS		12
+#define MAX_CALLS	16	/* of a round */
 #define READ_BYTES	((size_t)128 << 20)	/* a bandwidth sample */
 #define COLD_BYTES	((size_t)512 << 20)
 
 struct opts {
-	const char *op, *rows, *shape, *isa;
+	const char *op, *rows, *shape, *isa, *peer;
 	int dtype;		/* index of "f32|bf16" */
 	int64_t threads, seed;
 	uint64_t memory, time_ns;
@@ -47,6 +49,8 @@ static const struct rec_col cols[] = {
 	{ "threads", REC_INT, 0 }, { "us", REC_REAL, 0 },
 	{ "gb_s", REC_REAL, 0 }, { "gflop_s", REC_REAL, 0 },
 	{ "limit_pct", REC_REAL, 0 }, { "wrong", REC_INT, 0 },
+	{ "peer", REC_STR, 0 }, { "peer_us", REC_REAL, 0 },
+	{ "ratio", REC_REAL, 0 }, { "peer_wrong", REC_INT, 0 },
 	{ NULL, 0, 0 }
 };
 
@@ -115,43 +119,181 @@ struct session {
 };
 
 struct result {
-	double seconds;		/* of a call: median */
+	double seconds, peer;	/* of a call: medians */
+	double best, peer_best;
 	double read, fma;	/* bytes/s, flop/s: the best seen */
 };
 
-/* Calls for about time_ns, and between them, a dozen times, the limits: the
+/* The times of one side's calls. */
+struct times {
+	double t[ROUNDS * MAX_CALLS];
+	size_t calls;		/* made so far, uncounted ones too */
+	int n;
+};
+
+/* One of the two is NULL. */
+static void
+call(struct bench_kern_op *op, struct bench_kern_peer *peer, size_t i)
+{
+	if (op != NULL)
+		bench_kern_op_run(op, i);
+	else
+		bench_kern_peer_run(peer, i);
+}
+
+/* A round of calls, for time_ns; the first wakes the threads and is not
+ * counted. */
+static void
+time_calls(struct bench_kern_op *op, struct bench_kern_peer *peer,
+    uint64_t time_ns, struct times *t)
+{
+	uint64_t begin, spent = 0;
+	int i;
+
+	call(op, peer, t->calls++);
+	for (i = 0; i < MAX_CALLS && (i == 0 || spent < time_ns); i++) {
+		begin = clock_ns();
+		call(op, peer, t->calls++);
+		begin = clock_ns() - begin;
+		spent += begin;
+		t->t[t->n++] = (double)begin * 1e-9;
+	}
+}
+
+/* A dozen rounds; in each the limits are measured, and then the calls: the
  * machine changes from second to second, its limits with it.  A limit is the
  * best that was seen, a call its median: other load on the machine can make
  * the kernels look worse than they are, never better. */
 static struct result
-measure(struct session *s, struct bench_kern_op *op, uint64_t time_ns)
+measure(struct session *s, struct bench_kern_op *op,
+    struct bench_kern_peer *peer, uint64_t time_ns)
 {
-	struct result r = { 0, 0, 0 };
-	double t[MAX_REPS], v;
-	uint64_t begin, spent = 0, next = 0;
-	size_t i = 0;
-	int n = 0;
+	struct times *t = mem_zalloc(2 * sizeof(*t));
+	struct result r = { 0 };
+	double v;
+	int i;
 
-	bench_kern_op_run(op, i++);
-	bench_kern_op_run(op, i++);
-	while (n < MAX_REPS && (n < 5 || spent < time_ns)) {
-		if (spent >= next || n % 16 == 0) {
-			v = bench_kern_peak_read(s->peak);
-			r.read = v > r.read ? v : r.read;
-			v = bench_kern_peak_fma(s->peak, s->isa,
-			    kern_act(s->kn));
-			r.fma = v > r.fma ? v : r.fma;
-			next = spent + time_ns / 12;
-			bench_kern_op_run(op, i++);	/* wake the pool */
+	for (i = 0; i < ROUNDS; i++) {
+		v = bench_kern_peak_read(s->peak);
+		r.read = v > r.read ? v : r.read;
+		v = bench_kern_peak_fma(s->peak, s->isa, kern_act(s->kn));
+		r.fma = v > r.fma ? v : r.fma;
+		time_calls(op, NULL, time_ns / ROUNDS, &t[0]);
+		if (peer != NULL) {
+			time_calls(NULL, peer, time_ns / ROUNDS, &t[1]);
+			bench_kern_peer_rest(peer);
 		}
-		begin = clock_ns();
-		bench_kern_op_run(op, i++);
-		begin = clock_ns() - begin;
-		spent += begin;
-		t[n++] = (double)begin * 1e-9;
 	}
-	r.seconds = median(t, n);
+	r.seconds = median(t[0].t, t[0].n);
+	r.best = t[0].t[0];	/* sorted by now */
+	if (peer != NULL) {
+		r.peer = median(t[1].t, t[1].n);
+		r.peer_best = t[1].t[0];
+	}
+	mem_free(t);
 	return r;
+}
+
+static void
+put_result(struct session *s, const struct bench_kern_op *op,
+    const struct result *r)
+{
+	struct bench_kern_cost c = bench_kern_op_cost(op);
+	double t = r->seconds, limit;
+
+	limit = c.bytes / r->read > c.flops / r->fma ? c.bytes / r->read :
+	    c.flops / r->fma;
+	rec_put_real(&s->out, t * 1e6);
+	rec_put_real(&s->out, c.bytes / t * 1e-9);
+	rec_put_real(&s->out, c.flops / t * 1e-9);
+	rec_put_real(&s->out, 100 * limit / t);
+}
+
+static void
+put_peer(struct session *s, const struct bench_kern_op *op,
+    const struct bench_kern_peer *peer, enum kern_dtype t,
+    const struct result *r)
+{
+	int i;
+
+	for (i = 0; peer == NULL && i < 4; i++)
+		rec_put_none(&s->out);
+	if (peer == NULL)
+		return;
+	rec_put_str(&s->out, bench_kern_peer_name(peer));
+	rec_put_real(&s->out, r->peer * 1e6);
+	rec_put_real(&s->out, r->peer / r->seconds);
+	rec_put_int(&s->out, (int64_t)bench_kern_op_wrong_y(op,
+	    bench_kern_peer_y(peer), t));
+}
+
+/* What is timed: an operation, and beside it a peer or NULL, that computes in
+ * dtype t. */
+struct pairing {
+	struct bench_kern_op *op;
+	struct bench_kern_peer *peer;
+	enum kern_dtype t;
+};
+
+static int
+bench_pair(struct session *s, const struct opts *o, const char *name,
+    int rows, const struct pairing *p, struct err *err)
+{
+	size_t wrong = bench_kern_op_wrong(p->op);
+	struct result r = measure(s, p->op, p->peer, o->time_ns);
+
+	rec_note(&s->out, "read %.1f GB/s, multiply-add %.1f GFLOP/s; %.0f "
+	    "calls until memory is used again; best call %.1f us", r.read *
+	    1e-9, r.fma * 1e-9, bench_kern_op_cost(p->op).sets, r.best * 1e6);
+	if (p->peer != NULL)
+		rec_note(&s->out, "best call of the peer %.1f us",
+		    r.peer_best * 1e6);
+	rec_put_str(&s->out, name);
+	rec_put_str(&s->out, kern_dtype_name(kern_act(s->kn)));
+	rec_put_int(&s->out, rows);
+	rec_put_int(&s->out, kern_threads(s->kn));
+	put_result(s, p->op, &r);
+	rec_put_int(&s->out, (int64_t)wrong);
+	put_peer(s, p->op, p->peer, p->t, &r);
+	return rec_end(&s->out, err);
+}
+
+/* Ours beside the peer in one dtype. */
+static int
+bench_peer(struct session *s, const struct opts *o, const char *name,
+    int rows, struct pairing *p, struct err *err)
+{
+	struct bench_kern_source src = bench_kern_op_source(p->op);
+	struct bench_kern_peer_make m = { .dtype = p->t, .h = s->shape.h,
+	    .f = s->shape.f, .rows = rows, .threads = kern_threads(s->kn),
+	    .cold_bytes = COLD_BYTES, .max_bytes = o->memory,
+	    .gate = src.gate, .up = src.up, .down = src.down, .x = src.x };
+	int rc;
+
+	if (src.gate == NULL)
+		return err_set(err, ERR_USAGE, "--peer has ffn only");
+	if (bench_kern_peer_new(&p->peer, &m, err) != 0)
+		return -1;
+	rc = bench_pair(s, o, name, rows, p, err);
+	bench_kern_peer_free(p->peer);
+	return rc;
+}
+
+/* Beside the peer in our dtype and, where that is bf16, in fp32 as well: not
+ * every processor has bf16 products, and then the peer has none. */
+static int
+bench_peers(struct session *s, const struct opts *o, const char *name,
+    int rows, struct bench_kern_op *op, struct err *err)
+{
+	struct pairing p = { .op = op, .t = kern_act(s->kn) };
+	int rc = bench_peer(s, o, name, rows, &p, err);
+
+	if (p.t != KERN_BF16 || (rc != 0 && err->code != ERR_UNAVAIL))
+		return rc;
+	if (rc != 0)
+		rec_note(&s->out, "%s", err->text);
+	p.t = KERN_F32;
+	return bench_peer(s, o, name, rows, &p, err);
 }
 
 static int
@@ -161,34 +303,15 @@ bench_one(struct session *s, const struct opts *o, const char *name, int rows,
 	struct bench_kern_make m = { .kn = s->kn, .op = name,
 	    .shape = s->shape, .rows = rows, .cold_bytes = COLD_BYTES,
 	    .max_bytes = o->memory, .seed = (uint64_t)o->seed };
-	struct bench_kern_op *op = bench_kern_op_new(&m, err);
-	struct bench_kern_cost c;
-	struct result r;
-	double t, limit;
-	size_t wrong;
+	struct pairing p = { .op = bench_kern_op_new(&m, err) };
+	int rc;
 
-	if (op == NULL)
+	if (p.op == NULL)
 		return err_ctx(err, "%s, %d rows", name, rows);
-	c = bench_kern_op_cost(op);
-	wrong = bench_kern_op_wrong(op);
-	r = measure(s, op, o->time_ns);
-	t = r.seconds;
-	limit = c.bytes / r.read > c.flops / r.fma ? c.bytes / r.read :
-	    c.flops / r.fma;
-	rec_note(&s->out, "read %.1f GB/s, multiply-add %.1f GFLOP/s; %.0f "
-	    "calls until memory is used again", r.read * 1e-9, r.fma * 1e-9,
-	    c.sets);
-	rec_put_str(&s->out, name);
-	rec_put_str(&s->out, kern_dtype_name(kern_act(s->kn)));
-	rec_put_int(&s->out, rows);
-	rec_put_int(&s->out, kern_threads(s->kn));
-	rec_put_real(&s->out, t * 1e6);
-	rec_put_real(&s->out, c.bytes / t * 1e-9);
-	rec_put_real(&s->out, c.flops / t * 1e-9);
-	rec_put_real(&s->out, 100 * limit / t);
-	rec_put_int(&s->out, (int64_t)wrong);
-	bench_kern_op_free(op);
-	return rec_end(&s->out, err);
+	rc = o->peer != NULL ? bench_peers(s, o, name, rows, p.op, err) :
+	    bench_pair(s, o, name, rows, &p, err);
+	bench_kern_op_free(p.op);
+	return rc;
 }
 
 /* The isa word of "cpu-avx2-bf16". */
@@ -238,6 +361,9 @@ run(const struct opts *o, struct err *err)
 
 	if (parse_shape(o->shape, &s.shape, err) != 0)
 		return -1;
+	if (o->peer != NULL && strcmp(o->peer, "onednn") != 0)
+		return err_set(err, ERR_USAGE, "--peer %s: there is onednn",
+		    o->peer);
 	if (kern_open(&s.kn, &ko, why) != 0)
 		return err_set(err, ERR_UNAVAIL, "%s", why);
 	s.peak = bench_kern_peak_new(kern_threads(s.kn), READ_BYTES);
@@ -276,6 +402,9 @@ bench_kern_main(int argc, char **argv)
 		    "most memory for weights (4G)", 0, 0, NULL },
 		{ 0, "time", CLI_DUR, &o.time_ns, "TIME",
 		    "measure each line so long (500ms)", 0, 0, NULL },
+		{ 0, "peer", CLI_STR, &o.peer, "onednn",
+		    "the same by another library, in turn with ours", 0, 0,
+		    NULL },
 		{ 's', "seed", CLI_INT, &o.seed, "N",
 		    "seed of the data (1)", 0, 0, NULL },
 		{ 'j', "json", CLI_FLAG, &o.json, NULL,

@@ -5,7 +5,7 @@
  * copy i % sets, so that nothing is found in a cache.  The copies hold the
  * same values: one set of sources is enough for the check in double.
  */
-#include "bench_kern_op.h"
+#include "bench_kern_op_in.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,46 +13,8 @@
 #include "mem.h"
 #include "num.h"
 
-#define CTX	1024		/* tokens of a sequence in attn */
-#define HEAD	128
 #define CHECKED	8		/* rows that are compared */
 #define MAX_SETS	4096	/* copies: tiny shapes stay in the caches */
-
-struct bench_kern_op {
-	struct bench_kern_make m;
-	const struct kind *kind;
-	enum kern_dtype act;
-	uint64_t rnd;
-	size_t sets;
-	/* sources, fp32 holding values of act */
-	float *a, *b, *c;	/* gate, up, down; linear: a; norm: a = weight */
-	float *x;		/* [rows][h] input; attn: queries */
-	void *xa;		/* x in act */
-	void *y;		/* results in act */
-	/* ffn, moe */
-	struct kern_expert *expert;	/* [sets] */
-	struct kern_group *group;
-	int n_group, n_in;
-	const void **in;
-	void **out;
-	int *in_row;		/* input row of each entry */
-	/* linear */
-	struct kern_mat *mat;	/* [sets] */
-	/* attn */
-	struct kern_kv kv;
-	char *arena;
-	size_t arena_bytes;
-	struct kern_seq *seq;
-	int32_t *page;
-};
-
-struct kind {
-	const char *name;
-	int (*make)(struct bench_kern_op *, struct err *);
-	void (*run)(struct bench_kern_op *, size_t set);
-	double (*truth)(const struct bench_kern_op *, int row, double *y);
-	struct bench_kern_cost (*cost)(const struct bench_kern_op *);
-};
 
 /* Uniform in [-1, 1): speed matters more than quality here. */
 static float
@@ -74,8 +36,8 @@ rounded(enum kern_dtype t, float v)
 	return v;
 }
 
-static float *
-values(struct bench_kern_op *op, size_t n, double scale)
+float *
+bench_kern_op_values(struct bench_kern_op *op, size_t n, double scale)
 {
 	float *p = mem_alloc(n * sizeof(*p));
 	size_t i;
@@ -85,8 +47,8 @@ values(struct bench_kern_op *op, size_t n, double scale)
 	return p;
 }
 
-static int
-pick_sets(struct bench_kern_op *op, size_t bytes, size_t least,
+int
+bench_kern_op_sets(struct bench_kern_op *op, size_t bytes, size_t least,
     struct err *err)
 {
 	char one[NUM_TEXT];
@@ -102,15 +64,16 @@ pick_sets(struct bench_kern_op *op, size_t bytes, size_t least,
 	return 0;
 }
 
-static void
-make_rows(struct bench_kern_op *op, size_t n_in, size_t n_out)
+void
+bench_kern_op_rows(struct bench_kern_op *op, size_t n_in, size_t n_out)
 {
 	size_t rows = (size_t)op->m.rows;
 
-	op->x = values(op, rows * n_in, 1);
+	op->x = bench_kern_op_values(op, rows * n_in, 1);
 	op->xa = mem_alloc(kern_dtype_bytes(op->act, rows * n_in));
 	kern_convert(op->xa, op->act, op->x, KERN_F32, rows * n_in);
 	op->y = mem_zalloc(rows * n_out * sizeof(float));
+	op->y_width = n_out;
 }
 
 static void
@@ -143,9 +106,9 @@ make_experts(struct bench_kern_op *op)
 	int h = op->m.shape.h, f = op->m.shape.f;
 	size_t n = (size_t)h * (size_t)f, i;
 
-	op->a = values(op, n, 2 / sqrt(h));
-	op->b = values(op, n, 2 / sqrt(h));
-	op->c = values(op, n, 2 / sqrt(f));
+	op->a = bench_kern_op_values(op, n, 2 / sqrt(h));
+	op->b = bench_kern_op_values(op, n, 2 / sqrt(h));
+	op->c = bench_kern_op_values(op, n, 2 / sqrt(f));
 	op->expert = mem_calloc(op->sets, sizeof(*op->expert));
 	for (i = 0; i < op->sets; i++) {
 		struct kern_expert *e = &op->expert[i];
@@ -204,7 +167,7 @@ make_ffn(struct bench_kern_op *op, struct err *err)
 	bool moe = strcmp(op->kind->name, "moe") == 0;
 	size_t experts = moe ? (size_t)op->m.shape.experts : 1;
 
-	if (pick_sets(op, kern_dtype_bytes(op->act, 3 * h * f),
+	if (bench_kern_op_sets(op, kern_dtype_bytes(op->act, 3 * h * f),
 	    moe ? experts : 2, err) != 0)
 		return -1;
 	make_experts(op);
@@ -214,7 +177,8 @@ make_ffn(struct bench_kern_op *op, struct err *err)
 	op->in_row = mem_calloc(n, sizeof(*op->in_row));
 	op->in = mem_calloc(n, sizeof(*op->in));
 	op->out = mem_calloc(n, sizeof(*op->out));
-	make_rows(op, h, h * (n / (size_t)op->m.rows));
+	bench_kern_op_rows(op, h, h * (n / (size_t)op->m.rows));
+	op->y_width = h;	/* of an entry: a row has k of them */
 	if (moe) {
 		route_tokens(op);
 	} else {
@@ -291,9 +255,9 @@ make_linear(struct bench_kern_op *op, struct err *err)
 	struct kern_pack p = { .rows = (int)h, .src_dtype = KERN_F32, .rs = h,
 	    .cs = 1 };
 
-	if (pick_sets(op, kern_dtype_bytes(op->act, h * h), 2, err) != 0)
+	if (bench_kern_op_sets(op, kern_dtype_bytes(op->act, h * h), 2, err) != 0)
 		return -1;
-	op->a = values(op, h * h, 2 / sqrt((double)h));
+	op->a = bench_kern_op_values(op, h * h, 2 / sqrt((double)h));
 	op->mat = mem_calloc(op->sets, sizeof(*op->mat));
 	for (i = 0; i < op->sets; i++) {
 		make_mat(op, &op->mat[i], (int)h, (int)h);
@@ -305,7 +269,7 @@ make_linear(struct bench_kern_op *op, struct err *err)
 			memcpy(op->mat[i].data, op->mat[0].data,
 			    op->mat[i].bytes);
 	}
-	make_rows(op, h, h);
+	bench_kern_op_rows(op, h, h);
 	return 0;
 }
 
@@ -344,171 +308,38 @@ cost_linear(const struct bench_kern_op *op)
 	    .flops = 2 * h * h * r, .sets = (double)op->sets };
 }
 
-/* ---- attn --------------------------------------------------------------- */
-
-static int
-make_attn(struct bench_kern_op *op, struct err *err)
-{
-	int h = op->m.shape.h, rows = op->m.rows, pages = CTX / KERN_PAGE_TOK;
-	int i, j;
-	size_t n, s;
-	float *kv;
-
-	op->kv.hk = (h + 4 * HEAD - 1) / (4 * HEAD);
-	op->kv.dk = op->kv.dv = HEAD;
-	op->kv.kvt = op->act;
-	op->kv.page_bytes = kern_kv_page_bytes(op->kv.hk, HEAD, HEAD, op->act);
-	n = op->kv.page_bytes * (size_t)(pages * rows);
-	if (pick_sets(op, n, 2, err) != 0)
-		return -1;
-	op->arena_bytes = n * op->sets;
-	op->arena = kern_mem_alloc(op->m.kn, op->arena_bytes);
-	if (op->arena == NULL)
-		return err_set(err, ERR_UNAVAIL, "no memory for %zu MiB of "
-		    "KV pages", op->arena_bytes >> 20);
-	kv = values(op, n / kern_dtype_bytes(op->act, 1), 2);
-	for (s = 0; s < op->sets; s++)
-		kern_convert(op->arena + s * n, op->act, kv, KERN_F32,
-		    n / kern_dtype_bytes(op->act, 1));
-	op->a = kv;
-	op->seq = mem_calloc((size_t)rows, sizeof(*op->seq));
-	op->page = mem_calloc((size_t)(rows * pages), sizeof(*op->page));
-	for (i = 0; i < rows; i++) {
-		for (j = 0; j < pages; j++)
-			op->page[i * pages + j] = i * pages + j;
-		op->seq[i] = (struct kern_seq){ op->page + i * pages, CTX - 1,
-		    1, i };
-	}
-	make_rows(op, (size_t)(op->kv.hk * 4 * HEAD),
-	    (size_t)(op->kv.hk * 4 * HEAD));
-	return 0;
-}
-
-static void
-run_attn(struct bench_kern_op *op, size_t set)
-{
-	size_t w = (size_t)(op->kv.hk * 4 * HEAD);
-	struct kern_attn a = { .kv = &op->kv, .seq = op->seq,
-	    .n_seq = op->m.rows, .q = op->x, .ldq = w, .out = op->y, .ldo = w,
-	    .h = op->kv.hk * 4, .scale = (float)(1 / sqrt(HEAD)) };
-
-	op->kv.arena = op->arena + set * op->kv.page_bytes *
-	    (size_t)(CTX / KERN_PAGE_TOK * op->m.rows);
-	kern_attn(op->m.kn, &a);
-}
-
-static double
-truth_attn(const struct bench_kern_op *op, int row, double *y)
-{
-	size_t hk = (size_t)op->kv.hk, page, j, t, i, g;
-	double p[CTX], sum;
-
-	for (j = 0; j < hk * 4; j++) {
-		const float *q = op->x + ((size_t)row * hk * 4 + j) * HEAD;
-
-		g = j / 4;
-		memset(y + j * HEAD, 0, HEAD * sizeof(*y));
-		for (t = 0, sum = 0; t < CTX; t++) {
-			page = ((size_t)row * CTX + t) / KERN_PAGE_TOK * hk *
-			    KERN_PAGE_TOK * 2 * HEAD;
-			page += (g * KERN_PAGE_TOK + t % KERN_PAGE_TOK) * HEAD;
-			for (p[t] = 0, i = 0; i < HEAD; i++)
-				p[t] += (double)q[i] *
-				    (double)op->a[page + i];
-			p[t] = exp(p[t] / sqrt(HEAD));
-			sum += p[t];
-			page += hk * KERN_PAGE_TOK * HEAD;
-			for (i = 0; i < HEAD; i++)
-				y[j * HEAD + i] += p[t] *
-				    (double)op->a[page + i];
-		}
-		for (i = 0; i < HEAD; i++)
-			y[j * HEAD + i] /= sum;
-	}
-	return 0.1;
-}
-
-static struct bench_kern_cost
-cost_attn(const struct bench_kern_op *op)
-{
-	double kv = (double)op->kv.page_bytes / KERN_PAGE_TOK * CTX;
-
-	return (struct bench_kern_cost){ .bytes = kv * op->m.rows,
-	    .flops = 4.0 * op->kv.hk * 4 * HEAD * CTX * op->m.rows,
-	    .sets = (double)op->sets };
-}
-
-/* ---- norm --------------------------------------------------------------- */
-
-static int
-make_norm(struct bench_kern_op *op, struct err *err)
-{
-	(void)err;
-	op->sets = 1;
-	op->a = values(op, (size_t)op->m.shape.h, 1);
-	make_rows(op, (size_t)op->m.shape.h, (size_t)op->m.shape.h);
-	return 0;
-}
-
-static void
-run_norm(struct bench_kern_op *op, size_t set)
-{
-	size_t h = (size_t)op->m.shape.h;
-	struct kern_norm a = { .x = op->x, .ldx = h, .y = op->y, .ldy = h,
-	    .ydt = op->act, .m = op->m.rows, .n = (int)h, .w = op->a,
-	    .eps = 1e-5f };
-
-	(void)set;
-	kern_norm(op->m.kn, &a);
-}
-
-static double
-truth_norm(const struct bench_kern_op *op, int row, double *y)
-{
-	size_t h = (size_t)op->m.shape.h, i;
-	const float *x = op->x + (size_t)row * h;
-	double sq = 0;
-
-	for (i = 0; i < h; i++)
-		sq += (double)x[i] * (double)x[i];
-	for (i = 0; i < h; i++)
-		y[i] = (double)x[i] / sqrt(sq / (double)h + 1e-5) *
-		    (double)op->a[i];
-	return 1;
-}
-
-static struct bench_kern_cost
-cost_norm(const struct bench_kern_op *op)
-{
-	double n = (double)op->m.shape.h * op->m.rows;
-
-	return (struct bench_kern_cost){
-	    .bytes = n * (double)(4 + kern_dtype_bytes(op->act, 1)),
-	    .flops = 4 * n, .sets = 1 };
-}
-
 /* ------------------------------------------------------------------------- */
 
-static const struct kind kinds[] = {
+static const struct bench_kern_kind kinds[] = {
 	{ "ffn", make_ffn, run_ffn, truth_ffn, cost_ffn },
 	{ "moe", make_ffn, run_ffn, truth_ffn, cost_ffn },
 	{ "linear", make_linear, run_linear, truth_linear, cost_linear },
-	{ "attn", make_attn, run_attn, truth_attn, cost_attn },
-	{ "norm", make_norm, run_norm, truth_norm, cost_norm },
 };
+
+static const struct bench_kern_kind *
+find_kind(const char *name)
+{
+	size_t i;
+
+	if (strcmp(name, "attn") == 0)
+		return &bench_kern_op_attn;
+	if (strcmp(name, "norm") == 0)
+		return &bench_kern_op_norm;
+	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(name, kinds[i].name) == 0)
+			return &kinds[i];
+	return NULL;
+}
 
 struct bench_kern_op *
 bench_kern_op_new(const struct bench_kern_make *m, struct err *err)
 {
 	struct bench_kern_op *op = mem_zalloc(sizeof(*op));
-	size_t i;
 
 	op->m = *m;
 	op->act = kern_act(m->kn);
 	op->rnd = m->seed * 2654435769u + 88172645463325252u;
-	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strcmp(m->op, kinds[i].name) == 0)
-			op->kind = &kinds[i];
+	op->kind = find_kind(m->op);
 	if (op->kind == NULL)
 		err_set(err, ERR_USAGE, "--op %s: there are %s", m->op,
 		    BENCH_KERN_OPS);
@@ -562,26 +393,39 @@ bench_kern_op_run(struct bench_kern_op *op, size_t i)
 	op->kind->run(op, i % op->sets);
 }
 
+struct bench_kern_source
+bench_kern_op_source(const struct bench_kern_op *op)
+{
+	if (strcmp(op->kind->name, "ffn") != 0)
+		return (struct bench_kern_source){ 0 };
+	return (struct bench_kern_source){ op->a, op->b, op->c, op->x };
+}
+
 size_t
 bench_kern_op_wrong(struct bench_kern_op *op)
 {
+	bench_kern_op_run(op, 0);
+	return bench_kern_op_wrong_y(op, op->y, op->act);
+}
+
+size_t
+bench_kern_op_wrong_y(const struct bench_kern_op *op, const void *out,
+    enum kern_dtype t)
+{
 	int n = op->n_in > 0 ? op->n_in : op->m.rows, i;
-	size_t width = op->kind->run == run_attn ?
-	    (size_t)(op->kv.hk * 4 * HEAD) : (size_t)op->m.shape.h, j, bad = 0;
+	size_t width = op->y_width, j, bad = 0;
 	double *y = mem_calloc(width, sizeof(*y)), mag, eps;
 
 	/* A few roundings to act, or of sums in fp32 (vdpbf16ps rounds each
 	 * step, so bf16 has room for that too). */
 	eps = op->act == KERN_BF16 ? 0x1p-8 : 1e-5;
-	bench_kern_op_run(op, 0);
 	for (i = 0; i < n; i += n > CHECKED ? n / CHECKED : 1) {
 		mag = op->kind->truth(op, i, y);
 		for (j = 0; j < width; j++) {
 			float got;
 
-			kern_convert(&got, KERN_F32, (char *)op->y +
-			    kern_dtype_bytes(op->act, (size_t)i * width + j),
-			    op->act, 1);
+			kern_convert(&got, KERN_F32, (const char *)out +
+			    kern_dtype_bytes(t, (size_t)i * width + j), t, 1);
 			bad += !(fabs((double)got - y[j]) <=
 			    2 * eps * (fabs(y[j]) + mag));
 		}

@@ -52,5 +52,14 @@ void	bench_kern_op_run(struct bench_kern_op *op, size_t i);
 /* Run once more and count the values that are out of tolerance against a
  * computation in double; of many rows, eight are looked at. */
 size_t	bench_kern_op_wrong(struct bench_kern_op *op);
+/* The same of y, another's results in dtype t, laid out as the operation's. */
+size_t	bench_kern_op_wrong_y(const struct bench_kern_op *op, const void *y,
+	    enum kern_dtype t);
+/* Gate, up and down [out][in] and the rows of ffn, as computed with, in fp32;
+ * NULL for other operations. */
+struct bench_kern_source {
+	const float *gate, *up, *down, *x;
+};
+struct bench_kern_source bench_kern_op_source(const struct bench_kern_op *op);
 
 #endif

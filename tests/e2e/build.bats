@@ -22,7 +22,7 @@ value() { # NAME SETTING...
 	local word
 	make -s help >"$RUN/help"
 	for word in check check-unit check-e2e check-gpu lint install uninstall \
-	    features clean BUILD= CC= WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= WITH_TLS= \
+	    features clean BUILD= CC= WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= WITH_TLS= WITH_ONEDNN= \
 	    DESTDIR= PREFIX=; do
 		grep -q -- "$word" "$RUN/help" || { echo "not in help: $word"; return 1; }
 	done
@@ -41,11 +41,11 @@ value() { # NAME SETTING...
 
 @test "features are told in sentences, and -V says the same" {
 	make -s features BUILD=$CONF >"$RUN/features"
-	[ "$(wc -l <"$RUN/features")" -eq 5 ]
-	[ "$(grep -cE '^(CUDA|NCCL|VERBS|ZSTD|TLS): .*\.$' "$RUN/features")" -eq 5 ]
+	[ "$(wc -l <"$RUN/features")" -eq 6 ]
+	[ "$(grep -cE '^(CUDA|NCCL|VERBS|ZSTD|TLS|ONEDNN): .*\.$' "$RUN/features")" -eq 6 ]
 	"$BIN/moe-expertd" -V >"$RUN/version"
 	local f sign
-	for f in CUDA NCCL VERBS ZSTD TLS; do
+	for f in CUDA NCCL VERBS ZSTD TLS ONEDNN; do
 		sign=-
 		! grep -q "^$f: found" "$RUN/features" || sign=+
 		grep -q " $sign${f,,}" "$RUN/version"
@@ -83,7 +83,8 @@ exports() { # SOURCE
 	    kernels/cuda/kern_cuda_host.c:kernels/cuda/kern_cuda_stub.c \
 	    common/link/link_rdma.c:common/link/link_rdma_stub.c \
 	    common/link/link_nccl.c:common/link/link_nccl_stub.c \
-	    common/link/link_cuda.c:common/link/link_cuda_stub.c; do
+	    common/link/link_cuda.c:common/link/link_cuda_stub.c \
+	    src/moe-bench/bench_kern_peer_dnnl.c:src/moe-bench/bench_kern_peer_stub.c; do
 		[ -e "${pair%:*}" ] || continue
 		exports "${pair%:*}" >"$RUN/real" || continue
 		exports "${pair#*:}" >"$RUN/stub"
@@ -96,11 +97,11 @@ exports() { # SOURCE
 }
 
 @test "without CUDA, NCCL, verbs, zstd and OpenSSL: the lower floors build, and say so" {
-	local off="WITH_CUDA=no WITH_NCCL=no WITH_VERBS=no WITH_ZSTD=no WITH_TLS=no"
-	local dir=build/release-CUDA.no-NCCL.no-VERBS.no-ZSTD.no-TLS.no
+	local off="WITH_CUDA=no WITH_NCCL=no WITH_VERBS=no WITH_ZSTD=no WITH_TLS=no WITH_ONEDNN=no"
+	local dir=build/release-CUDA.no-NCCL.no-VERBS.no-ZSTD.no-TLS.no-ONEDNN.no
 	make -s -j2 $off features $dir/libbase.a $dir/libwire.a $dir/liblink.a \
 	    $dir/kernels/cuda/kern_cuda_stub.o >"$RUN/log"
-	[ "$(grep -c 'left out (WITH_.*=no)' "$RUN/log")" -ge 5 ]
+	[ "$(grep -c 'left out (WITH_.*=no)' "$RUN/log")" -ge 6 ]
 	nm $dir/common/wire/zbuf_stub.o | grep -q ' T '
 	[ ! -e $dir/common/wire/zbuf_zstd.o ]
 	[ "$(nm -u $dir/libwire.a | grep -c ZSTD_)" -eq 0 ]
