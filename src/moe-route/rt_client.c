@@ -41,6 +41,8 @@ rt_client_open(struct rt_client *c, const struct rt_client_opt *o,
 	const char *key = o->sec.psk_file;
 
 	memset(c, 0, sizeof(*c));
+	if (o->scale > 0)
+		clock_dilate((int)o->scale);
 	if (find(c, o, err) != 0)
 		return -1;
 	if (key == NULL && c->cluster != NULL)

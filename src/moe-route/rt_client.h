@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "clock.h"
 #include "cluster.h"
 #include "err.h"
 #include "link.h"
@@ -14,6 +15,7 @@
 struct rt_client_opt {		/* of the command line */
 	const char *file, *name, *addr;
 	struct link_sec_opt sec;
+	int64_t scale;		/* of the cluster's clocks; 0: 1 */
 	uint64_t limit_ns;	/* longest wait for an answer */
 };
 
@@ -27,7 +29,10 @@ struct rt_client_opt {		/* of the command line */
 	{ 'r', "route", CLI_STR, &(o)->addr, "ADDR",			\
 	    "the router's address, instead of a file", 0, 0, NULL },	\
 	LINK_SEC_OPTIONS(&(o)->sec, "the router and we",		\
-	    "a router beyond this machine without a key")
+	    "a router beyond this machine without a key"),		\
+	{ 0, "emu-scale", CLI_INT, &(o)->scale, "N",			\
+	    "the cluster's clocks are N times slower", 1,		\
+	    CLOCK_MAX_DILATION, "MOE_EMU_SCALE" }
 
 struct rt_client {
 	struct link_port *port;

@@ -35,7 +35,7 @@ struct serve {
 	struct link_sec_opt sec;
 	int tls;
 	bool no_sandbox;
-	int64_t ready_fd;
+	int64_t ready_fd, scale;
 	bool quiet, dry_run;
 	int verbose;
 	struct loop *loop;
@@ -71,6 +71,9 @@ parse(struct serve *s, int argc, char **argv, struct err *err)
 		{ 0, "settle", CLI_DUR, &s->o.settle_ns, "DUR",
 		    "listen to members first, at most this long (default 3s)",
 		    0, 0, NULL },
+		{ 0, "emu-scale", CLI_INT, &s->scale, "N",
+		    "a cluster of emulated devices: clocks N times slower", 1,
+		    CLOCK_MAX_DILATION, "MOE_EMU_SCALE" },
 		LINK_SEC_OPTIONS(&s->sec, "peers and we",
 		    "links beyond this machine without a key"),
 		SANDBOX_OPTION(&s->no_sandbox),
@@ -263,13 +266,14 @@ close_all(struct serve *s)
 int
 rt_serve_main(int argc, char **argv)
 {
-	struct serve s = { .ready_fd = -1, .o = { .grace_ns = 10000000000u,
+	struct serve s = { .ready_fd = -1, .scale = 1, .o = { .grace_ns = 10000000000u,
 	    .settle_ns = 3000000000u } };
 	struct err err = ERR_INIT;
 	int rc;
 
 	if (parse(&s, argc, argv, &err) != 0)
 		return cli_fail(PROG " serve", &err);
+	clock_dilate((int)s.scale);
 	log_init(PROG, s.o.name, s.quiet ? LOG_ERROR :
 	    s.verbose ? LOG_DEBUG : LOG_INFO);
 	rc = open_state(&s, &err);

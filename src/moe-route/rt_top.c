@@ -273,7 +273,7 @@ int
 rt_top_main(int argc, char **argv)
 {
 	struct top t = { .client = { .limit_ns = 2000000000u },
-	    .every_ns = 1000000000u, .begin_ns = clock_ns() };
+	    .every_ns = 1000000000u };
 	struct err err = ERR_INIT;
 	struct rt_client c = { 0 };
 	int rc = parse(&t, argc, argv, &err);
@@ -281,6 +281,7 @@ rt_top_main(int argc, char **argv)
 	t.screen = !t.json && isatty(STDOUT_FILENO);
 	if (rc == 0)
 		rc = rt_client_open(&c, &t.client, &err);
+	t.begin_ns = clock_ns();
 	if (rc == 0 && t.screen)
 		fputs("\033[2J", stdout);
 	if (rc == 0 && !t.screen)
