@@ -164,6 +164,7 @@ $(B)/%.o: %.c $(B)/features.mk
 # sanitizer they would be most of the time: there kern_ref and the pool, which
 # do the same accesses, are watched instead.
 kern_opt := -O3 $(if $(filter tsan,$(BUILD)),-fno-sanitize=thread)
+CFLAGS_kern_sum := $(kern_opt)
 CFLAGS_kern_avx2 := -mavx2 -mfma -mf16c $(kern_opt)
 CFLAGS_kern_avx2_rows := $(CFLAGS_kern_avx2)
 CFLAGS_kern_avx2_attn := $(CFLAGS_kern_avx2)

@@ -200,7 +200,7 @@ device_parse(const char *spec, struct emu_opt *o, struct err *err)
 		return err_set(err, ERR_USAGE, "device '%s' is none of cpu, "
 		    "cuda and emu:NAME", spec);
 	memset(&o->as, 0, sizeof(o->as));
-	o->skip = false;
+	o->skip = o->no_link = false;
 	s = mem_strdup(spec + 4);
 	w = strtok_r(s, ",", &save);
 	rc = w == NULL ? err_set(err, ERR_USAGE, "device '%s' has no name",
@@ -208,11 +208,13 @@ device_parse(const char *spec, struct emu_opt *o, struct err *err)
 	while (rc == 0 && (w = strtok_r(NULL, ",", &save)) != NULL) {
 		if (strcmp(w, "skip") == 0)
 			o->skip = true;
+		else if (strcmp(w, "nolink") == 0)
+			o->no_link = true;
 		else if (strncmp(w, "as=", 3) == 0)
 			rc = device_shape(w + 3, &o->as, err);
 		else
 			rc = err_set(err, ERR_USAGE, "device '%s': '%s' is "
-			    "neither skip nor as=SHAPE", spec, w);
+			    "none of skip, nolink and as=SHAPE", spec, w);
 	}
 	mem_free(s);
 	return rc;

@@ -1,7 +1,7 @@
 /*
  * device - devices to emulate, as files and as command lines name them.
  *
- *     emu:NAME[,skip][,as=SHAPE]
+ *     emu:NAME[,skip][,nolink][,as=SHAPE]
  *
  * NAME with a slash is a file; else NAME.tsv is looked for in $MOE_DEVICES,
  * then beside the program: ../share/moe/devices, ../kernels/emu/devices,

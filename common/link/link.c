@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "link_port.h"
+#include "link_wire.h"
 #include "zbuf.h"
 
 #define DEFAULT_PAIRS		1024
@@ -168,6 +169,7 @@ fill_defaults(struct link_port *p)
 		o->heartbeat_ns = DEFAULT_BEAT_NS;
 	if (o->hello_ns == 0)
 		o->hello_ns = DEFAULT_HELLO_NS;
+	p->wire = link_wire_new(&o->wire);
 	p->spin_cores = o->spin_cores != 0 ? o->spin_cores : count_cores();
 	if (getrandom(&p->epoch, sizeof(p->epoch), 0) != sizeof(p->epoch))
 		p->epoch = (uint16_t)clock_ns();
@@ -183,6 +185,7 @@ free_port(struct link_port *p)
 		if (fd[i] >= 0)
 			close(fd[i]);
 	VEC_FREE(&p->live);
+	link_wire_free(p->wire);
 	tls_ctx_free(p->tls);
 	link_sec_wipe(&p->opt.sec);
 	pthread_mutex_destroy(&p->lock);
@@ -241,6 +244,8 @@ unhook(struct link_pair *pair)
 	}
 	if (pair->ring != NULL && !pair->broken)
 		(void)epoll_ctl(p->ep, EPOLL_CTL_DEL, pair->ring->fd, NULL);
+	if (p->wire != NULL)
+		link_wire_forget(p->wire, pair);
 	pair->up = false;
 }
 

@@ -47,6 +47,13 @@ struct link_hello {
 	uint32_t hidden, n_layer, n_expert, top_k;
 };
 
+/* The network card of an emulated device, that all of a port's slots arrive
+ * through, one after the other; zeros: none. */
+struct link_wire_opt {
+	uint64_t latency_ns;	/* of every slot, beside its bytes' time */
+	double byte_ns;		/* of a byte of a slot */
+};
+
 struct link_opt {
 	struct link_hello me;
 	/* As a client: ask for this ring.  As a server: the most it grants.
@@ -60,6 +67,7 @@ struct link_opt {
 				 * else over tcp: and fault: only; a server's
 				 * answer has it when its request had */
 	struct link_sec sec;	/* copied, wiped by link_port_close */
+	struct link_wire_opt wire;
 };
 
 struct link_port;
@@ -223,8 +231,15 @@ struct link_counters {
 	uint64_t req, ans, bytes_in, bytes_out;
 	uint64_t stale;		/* commit words of an old epoch seen */
 	uint64_t sleeps;	/* times link_wait went to sleep */
+	/* Of link_opt.wire: what came through, how long the card was busy with
+	 * it, and how long slots waited behind others. */
+	uint64_t wire_slots, wire_bytes, wire_busy_ns;
+	uint64_t wire_behind_ns, wire_behind_max_ns;
 };
 void	link_counters(struct link_port *p, struct link_counters *out);
+#define LINK_SAY	256
+/* What an emulated card had to do; NULL: nothing, or there is none. */
+const char *link_wire_say(const struct link_counters *c, char out[LINK_SAY]);
 
 /* What a dialled fault: pair has suffered so far, over all its connections;
  * zeros for any other pair. */

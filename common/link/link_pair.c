@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "link_port.h"
+#include "link_wire.h"
 
 bool
 link_is_up(const struct link_pair *pair)
@@ -71,6 +72,8 @@ link_counters(struct link_port *p, struct link_counters *out)
 	size_t i;
 
 	*out = p->count;
+	if (p->wire != NULL)
+		link_wire_count(p->wire, out);
 	for (i = 0; i < p->live.n; i++)
 		out->stale += p->live.p[i]->ring->stale;
 	pthread_mutex_lock(&p->lock);

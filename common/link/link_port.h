@@ -29,6 +29,8 @@
 
 /* ---- an event on its way to the data thread ---------------------------------- */
 
+struct link_wire;
+
 struct link_note {
 	struct link_note *next;
 	enum link_ev what;
@@ -166,6 +168,7 @@ struct link_port {
 	int ep, wake_fd;
 	int spin_cores;
 	struct link_counters count;	/* req, ans, bytes, stale, sleeps */
+	struct link_wire *wire;		/* emulated; NULL: none */
 
 	_Atomic int n_note;		/* queued */
 	_Atomic int woken, asleep;

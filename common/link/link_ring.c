@@ -2,7 +2,9 @@
  * link_ring.c - F3.  Slots: reserve, send, receive, answer.  Data thread; what
  * is the same for every transport.
  */
+#include "clock.h"
 #include "link_port.h"
+#include "link_wire.h"
 
 #define SWEEP_EVERY	32	/* slots between two looks at all sockets */
 
@@ -100,8 +102,9 @@ once_around(struct link_port *p, struct link_event *ev)
 	return false;
 }
 
-bool
-link_ring_next(struct link_port *p, struct link_event *ev)
+/* The next slot whose bytes are here. */
+static bool
+arrived(struct link_port *p, struct link_event *ev)
 {
 	if (p->n_sock > LINK_FEW_SOCKETS && ++p->n_polled >= SWEEP_EVERY) {
 		p->n_polled = 0;
@@ -109,6 +112,20 @@ link_ring_next(struct link_port *p, struct link_event *ev)
 	}
 	return once_around(p, ev) ||
 	    (link_wait_sweep(p) && once_around(p, ev));
+}
+
+bool
+link_ring_next(struct link_port *p, struct link_event *ev)
+{
+	uint64_t now;
+
+	if (p->wire == NULL)
+		return arrived(p, ev);
+	now = clock_ns();
+	while (arrived(p, ev))
+		link_wire_put(p->wire, ev, SLOT_BODY + ev->head.bytes, now);
+	ev->what = LINK_NONE;
+	return link_wire_take(p->wire, now, ev);
 }
 
 /* ---- client ---------------------------------------------------------------------------- */

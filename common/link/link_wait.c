@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "link_port.h"
+#include "link_wire.h"
 
 #define PAUSE_NS	2000u
 #define YIELD_NS	60000u
@@ -205,6 +206,10 @@ spin(struct link_port *p, uint64_t deadline_ns)
 void
 link_wait(struct link_port *p, uint64_t deadline_ns)
 {
+	uint64_t due = p->wire != NULL ? link_wire_due(p->wire) : UINT64_MAX;
+
+	if (due < deadline_ns)
+		deadline_ns = due;
 	if (!anything(p) && !link_wait_sweep(p) && deadline_ns != 0 &&
 	    !spin(p, deadline_ns) && clock_left(deadline_ns) > 0)
 		sleep_until(p, deadline_ns);

@@ -63,8 +63,15 @@ struct emu_opt {
 	 * and each pass through experts of the loaded one, whatever its size. */
 	struct emu_shape as;
 	bool skip;
+	bool no_link;		/* emu_wire says: links take no time */
 	int scale;		/* real seconds for one of the device; >= 1 */
 };
+
+/* What a link of the device costs a slot of rows: a fixed time, and so much for a
+ * byte of the loaded model's rows (as.hidden values of bf16 stand for its
+ * `row_bytes`).  Zeros with no_link. */
+void	emu_wire(const struct emu_opt *o, size_t row_bytes,
+	    uint64_t *latency_ns, double *byte_ns);
 
 /* As kern_open, for the inner kern; the variant is "emuN-" or "skipN-" and the
  * inner one's, N the scale, so that pairs which disagree do not connect. */

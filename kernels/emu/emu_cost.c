@@ -65,6 +65,17 @@ emu_step_us(const struct emu_device *d, const struct emu_shape *s, int rows,
 	    emu_linear_us(d, rows, s->n_expert, s->hidden);
 }
 
+void
+emu_wire(const struct emu_opt *o, size_t row_bytes, uint64_t *latency_ns,
+    double *byte_ns)
+{
+	double as = o->as.hidden > 0 ? BF16 * o->as.hidden / (double)row_bytes :
+	    1;
+
+	*latency_ns = o->no_link ? 0 : (uint64_t)(1e3 * o->device.link_us);
+	*byte_ns = o->no_link ? 0 : as * 1e9 / o->device.link_byte_s;
+}
+
 double
 emu_link_us(const struct emu_device *d, double bytes)
 {

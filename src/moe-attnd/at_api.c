@@ -90,7 +90,7 @@ on_metrics(struct http_req *r, void *arg)
 	at_prom_experiment(a->o.experiment, &out);
 	if (a->o.kern != NULL) {
 		emu_stats(a->o.kern, &es);
-		at_prom_emu(&es, &out);
+		at_prom_emu(&es, &m, &out);
 	}
 	http_reply(r, 200, "text/plain; version=0.0.4; charset=utf-8", out.p,
 	    out.n);

@@ -19,6 +19,8 @@ struct at_call {
 	bool hedged;		/* a replica has been asked, or it is the one */
 	bool trial;		/* of a server on trial: nobody waits for it, and
 				 * it does not count in n_out */
+	uint8_t reduce;		/* as sent: an answer a route, or a part a row */
+	uint16_t n_row;		/* as sent */
 	uint64_t sent_ns, deadline_ns;
 	uint64_t hedge_ns;	/* ask a replica, too; UINT64_MAX: never */
 	struct at_call *next;
@@ -50,6 +52,10 @@ struct at_disp {
 	struct at_disp_opt o;
 	int k;			/* top_k */
 	size_t row_bytes;
+	struct kern_sum sum;	/* of o.reduce, unless it is NONE */
+	size_t ans_bytes;	/* of an answer as flights keep it */
+	const void **part_row;	/* [k] answers that make a part, scratch */
+	float *part_w;		/* [k] their weights */
 	int client;		/* local: our number in the engine */
 	struct map *map;	/* NULL: local */
 	struct at_server **server;	/* [n_server], by index in the map */
@@ -100,6 +106,33 @@ uint64_t at_server_patience_ns(const struct at_server *s, uint32_t n_route);
 uint64_t at_server_due(const struct at_server *s);
 void	at_server_event(struct at_server *s, const struct link_event *ev);
 
+/* ---- at_sum.c ---- */
+void	at_sum_open(struct at_disp *d);
+void	at_sum_close(struct at_disp *d);
+/* How the answer to a call is to come: parts only where they are fewer bytes,
+ * since the same parts can be made of an answer a route. */
+enum slot_reduce at_sum_reduce(const struct at_disp *d,
+	    const struct at_call *c);
+/* Is it the answer that the call asked for? */
+bool	at_sum_fits(const struct at_disp *d, const struct at_call *c,
+	    const struct slot_head *h);
+/* How many of route[0..n) are the first one's row's. */
+uint32_t at_sum_routes(const struct at_disp *d, const uint32_t *route,
+	    uint32_t n);
+/* Make the part of route[0..n) of f, all of one row, whose answers stand at
+ * rows one after the other. */
+void	at_sum_make(struct at_disp *d, struct at_flight *f,
+	    const uint32_t *route, uint32_t n, const char *rows);
+/* Take over an answer as parts, as they came or made here; routes of a part
+ * that cannot count are lost (at_route_lost).  Returns how many routes are
+ * answered, which then are first in c->route. */
+uint32_t at_sum_accept(struct at_disp *d, struct at_call *c,
+	    const char *rows);
+
+/* ---- at_local.c ---- */
+/* The n routes in f->homeless, as a job of this process's engine. */
+void	at_local_send(struct at_disp *d, struct at_flight *f, uint32_t n);
+
 /* ---- at_map.c ---- */
 /* Something on a pair that is no expert server's: the router's. */
 void	at_map_event(struct at_disp *d, const struct link_event *ev);
@@ -119,6 +152,8 @@ void	at_flight_settle(const struct at_disp *d, struct at_flight *f,
 /* The routes of a call could not be answered by its server: find others a
  * little later, or at once after at_disp_news.  Frees the call. */
 void	at_disp_again(struct at_disp *d, struct at_call *c);
+/* A call that carried this route of f is over without its answer. */
+void	at_route_lost(struct at_disp *d, struct at_flight *f, uint32_t route);
 /* A call to s is late: send what it carries to others, too. */
 void	at_disp_hedge(struct at_disp *d, struct at_server *s,
 	    struct at_call *c);

@@ -43,6 +43,7 @@ at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
 		d->map = map_ref(o->map);
 	d->k = o->cfg->top_k;
 	d->row_bytes = kern_dtype_bytes(o->act, (size_t)o->cfg->hidden);
+	at_sum_open(d);
 	d->to = mem_calloc((size_t)o->cfg->n_expert, sizeof(*d->to));
 	d->rows = mem_calloc((size_t)o->cfg->n_expert, sizeof(*d->rows));
 	d->next_req = 1;
@@ -82,6 +83,7 @@ at_disp_close(struct at_disp *d)
 	mem_free(d->to);
 	mem_free(d->rows);
 	mem_free(d->pick);
+	at_sum_close(d);
 	map_unref(d->map);
 	mem_free(d);
 }
@@ -239,19 +241,25 @@ assign(struct at_disp *d, struct at_flight *f, const uint32_t *route, int n,
 }
 
 void
-at_disp_again(struct at_disp *d, struct at_call *c)
+at_route_lost(struct at_disp *d, struct at_flight *f, uint32_t route)
 {
-	struct at_flight *f = c->flight;
-	uint32_t i, r;
+	struct at_route *r = &f->rs[route];
 
 	/* Through the stalled list, not at once: the caller is walking a
 	 * server's lists.  Not what another call carries, too. */
-	for (i = 0; i < c->n && !c->trial; i++) {
-		r = c->route[i];
-		if (f->rs[r].req_id == c->req_id && --f->rs[r].n_out == 0 &&
-		    !f->rs[r].done)
-			stall(d, f, r);
-	}
+	if (--r->n_out == 0 && !r->done)
+		stall(d, f, route);
+}
+
+void
+at_disp_again(struct at_disp *d, struct at_call *c)
+{
+	struct at_flight *f = c->flight;
+	uint32_t i;
+
+	for (i = 0; i < c->n && !c->trial; i++)
+		if (f->rs[c->route[i]].req_id == c->req_id)
+			at_route_lost(d, f, c->route[i]);
 	at_call_free(d, c);
 }
 
@@ -365,58 +373,6 @@ retry(struct at_disp *d, uint64_t now_ns)
 
 /* ---- sending ---- */
 
-static void
-local_done(struct xeng_job *job, enum slot_status status)
-{
-	struct at_flight *f = job->user;
-	const struct at_disp *d = f->d;
-	uint32_t i, route;
-	char *out;
-
-	for (i = 0; i < job->n_route; i++) {
-		/* The routes of dead rows were left out. */
-		route = f->homeless[i];
-		out = (char *)job->out + (size_t)i * job->out_stride;
-		if (f->lent)
-			out = memcpy(f->buf + (size_t)route * d->row_bytes,
-			    out, d->row_bytes);
-		f->ans[route] = status == SLOT_OK ? out : NULL;
-		if (status != SLOT_OK)
-			f->dead[route / (uint32_t)d->k] = true;
-	}
-	at_flight_settle(d, f, f->homeless, job->n_route);
-}
-
-static void
-send_local(struct at_disp *d, struct at_flight *f, uint32_t n)
-{
-	struct xeng_route *r = xeng_job_routes(&f->job, n);
-	struct xeng_job *j = &f->job;
-	uint32_t i, route;
-
-	for (i = 0; i < n; i++) {
-		route = f->homeless[i];
-		r[i].r = (struct slot_route){
-		    (uint16_t)(route / (uint32_t)d->k),
-		    (uint16_t)f->id[route], f->w[route] };
-	}
-	j->layer = f->layer;
-	j->n_row = (uint32_t)(f->lent ? f->n_pool : f->n_row);
-	j->n_route = n;
-	j->in = f->xn;
-	j->in_stride = d->row_bytes;
-	j->out = f->lent ? f->job_out : f->buf;
-	j->out_stride = d->row_bytes;
-	j->weight_in = d->o.cfg->rule == KERN_ROUTE_SIGMOID_INPUT;
-	j->client = d->client;
-	j->submit_ns = clock_ns();
-	j->deadline_ns = 0;
-	j->done = local_done;
-	j->user = f;
-	if (xeng_submit(d->o.xeng, j) != SLOT_OK)
-		BUG("local experts: %s", xeng_why(d->o.xeng));
-}
-
 void
 at_disp_send(struct at_disp *d, struct at_flight *f)
 {
@@ -442,7 +398,7 @@ at_disp_send(struct at_disp *d, struct at_flight *f)
 	f->left = (int)n;
 	f->n_homeless = 0;
 	if (n > 0 && d->o.xeng != NULL) {
-		send_local(d, f, n);
+		at_local_send(d, f, n);
 	} else if (n > 0) {
 		pick(d, f->homeless, n);
 		assign(d, f, d->pick, (int)n, false);

@@ -8,7 +8,9 @@
  * DRAINING, ...) go to a replica under the same req_id.  With hedging a call that
  * is late is sent to a replica as well, and the first answer wins.  Every route
  * is counted once: its first answer marks it done, and a call of before (the
- * route has been sent anew since, under another req_id) is heard no more.
+ * route has been sent anew since, under another req_id) is heard no more.  A
+ * part of a sum (reduce) counts for all routes in it or, when one of them has
+ * been answered otherwise, for none.
  *
  * Without servers (--local) the flight is a job of an engine in this process.
  *
@@ -24,6 +26,7 @@
 #include "config.h"
 #include "err.h"
 #include "kern.h"
+#include "kern_sum.h"
 #include "link.h"
 #include "xeng.h"
 
@@ -47,6 +50,8 @@ struct at_disp_opt {
 	double hedge;		/* ask a replica, too, after so many times the
 				 * usual (99 of 100) round trip; 0: never */
 	struct at_prof *prof;	/* or NULL */
+	enum kern_sum_rule reduce;	/* NONE: an answer a route; else parts
+				 * of sums, see at_flight.ans */
 };
 
 int	at_disp_open(struct at_disp **out, const struct at_disp_opt *o,
@@ -71,7 +76,10 @@ struct at_flight {
 	const float *w;		/* [n_row][top_k] */
 
 	/* results, [n_row * top_k] and [n_row] */
-	const void **ans;	/* answer rows; NULL: given up */
+	const void **ans;	/* answer rows; NULL: given up.  With parts of
+				 * sums (kern_sum.h): a part stands at the first
+				 * of the routes that are in it, the others are
+				 * NULL */
 	bool *dead;		/* a row that lost a route; never cleared here */
 	int left;		/* routes that are out; 0: complete */
 
@@ -88,11 +96,12 @@ struct at_flight {
 
 	/* internal */
 	int cap_row;
-	const struct at_disp *d;
+	struct at_disp *d;
 	int n_pool;		/* rows of the pool */
 	bool lent;		/* ans, dead and buf are another flight's */
-	char *buf;		/* [n_row * top_k][hidden] act */
-	char *job_out;		/* lent and local: where the job writes */
+	char *buf;		/* [n_row * top_k][ans_bytes] */
+	char *job_out;		/* local, lent or with parts: where the job
+				 * writes */
 	struct at_route *rs;	/* [n_row * top_k] */
 	uint32_t *homeless;	/* routes that no server has now */
 	int n_homeless;
@@ -126,6 +135,7 @@ struct at_disp_stat {
 	uint64_t stalled;	/* flights now with rows that no server takes */
 	uint64_t calls, replays, deadline_missed, given_up;
 	uint64_t hedges, late;	/* sent to a replica, too; answers too late */
+	uint64_t bytes_out, bytes_in;	/* bodies of requests, of answers */
 };
 void	at_disp_stat(const struct at_disp *d, struct at_disp_stat *out);
 

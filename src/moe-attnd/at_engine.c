@@ -60,7 +60,7 @@ open_parts(struct at_engine *e, struct err *err)
 	    o->max_seq, o->step_rows, o->chunk_tok, o->prompt_rows };
 	const struct at_disp_opt d = { c, kern_act(o->kn), o->port, o->map,
 	    o->xeng, o->deadline_ns, o->stall_ns, o->report, o->report_arg,
-	    o->hedge, &e->core.prof };
+	    o->hedge, &e->core.prof, o->reduce };
 
 	if (at_model_load(&e->core.am, o->kn, o->m, o->ctx_tok, err) != 0 ||
 	    at_kv_open(&e->core.kv, &kv, err) != 0 ||
@@ -68,6 +68,7 @@ open_parts(struct at_engine *e, struct err *err)
 		return -1;
 	at_model_set_skew(e->core.am, o->skew);
 	at_model_set_prof(e->core.am, &e->core.prof);
+	at_model_set_reduce(e->core.am, o->reduce);
 	if (o->pages != NULL && open_pages(e, err) != 0)
 		return -1;
 	at_sched_init(&e->sched, &so, e->core.kv);

@@ -141,6 +141,8 @@ struct at_metrics {
 	uint64_t steps, rows;		/* engine steps, token rows through them */
 	uint64_t server_up, server_down, replays, deadline_missed;
 	uint64_t hedges, late;		/* see at_disp_stat */
+	uint64_t bytes_out, bytes_in;
+	uint64_t wire_busy_ns, wire_behind_ns;	/* see link_counters */
 	uint64_t busy_ns, wait_expert_ns, sample_ns;
 	uint64_t stall_ns[AT_STALLS];
 	uint64_t part_ns[AT_PARTS];	/* of the engine thread, see at_prof.h */

@@ -1,6 +1,14 @@
 /* at_flight - see at_disp.h: the memory of flights, and what is left of them. */
 #include "at_call.h"
 
+/* A local job writes here what goes on from there. */
+static void
+job_room(struct at_flight *f, const struct at_disp *d, size_t routes)
+{
+	mem_free(f->job_out);
+	f->job_out = mem_aligned(64, routes * d->row_bytes);
+}
+
 void
 at_flight_room(struct at_flight *f, const struct at_disp *d, int n)
 {
@@ -18,9 +26,11 @@ at_flight_room(struct at_flight *f, const struct at_disp *d, int n)
 	mem_free(f->rs);
 	f->ans = mem_calloc(routes, sizeof(*f->ans));
 	f->dead = mem_calloc((size_t)f->cap_row, sizeof(*f->dead));
-	f->buf = mem_aligned(64, routes * d->row_bytes);
+	f->buf = mem_aligned(64, routes * d->ans_bytes);
 	f->homeless = mem_calloc(routes, sizeof(*f->homeless));
 	f->rs = mem_calloc(routes, sizeof(*f->rs));
+	if (d->o.xeng != NULL && d->o.reduce != KERN_SUM_NONE)
+		job_room(f, d, routes);
 }
 
 void
@@ -42,10 +52,8 @@ at_flight_lend(struct at_flight *f, const struct at_flight *pool,
 	routes = (size_t)f->cap_row * (size_t)d->k;
 	mem_free(f->homeless);
 	f->homeless = mem_calloc(routes, sizeof(*f->homeless));
-	if (d->o.xeng == NULL)
-		return;
-	mem_free(f->job_out);
-	f->job_out = mem_aligned(64, routes * d->row_bytes);
+	if (d->o.xeng != NULL)
+		job_room(f, d, routes);
 }
 
 void

@@ -30,6 +30,7 @@ struct at_model {
 	struct at_layer *layer;
 	const struct skew *skew;	/* draws experts; NULL: the gate does */
 	struct at_prof *prof;	/* NULL: nobody counts */
+	struct kern_sum sum;	/* how answers are joined */
 	float inv_freq[ROPE_MAX_DIM / 2];
 	float rope_mscale;
 	uint64_t bytes;

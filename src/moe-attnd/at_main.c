@@ -36,6 +36,8 @@ open_emu(struct at_main *a, const struct kern_opt *ko, struct err *err)
 		    "meaningless: it takes --experiment as well", a->device);
 	if (emu_open(&a->kn, &eo, ko, why) != 0)
 		return err_set(err, ERR_UNAVAIL, "%s", why);
+	emu_wire(&eo, kern_dtype_bytes(ko->act, (size_t)model_cfg(a->m)->hidden),
+	    &a->wire.latency_ns, &a->wire.byte_ns);
 	str_addf(&a->odd, "%sdevice=%s x%d", a->odd.n > 0 ? "; " : "",
 	    a->device, eo.scale);
 	log_warn("experiment: times are those of an emulated %s, %d times "
@@ -60,6 +62,13 @@ open_kern(struct at_main *a, struct err *err)
 	if (kern_open(&a->kn, &o, why) != 0)
 		return err_set(err, ERR_UNAVAIL, "%s", why);
 	return 0;
+}
+
+static void
+set_reduce(struct at_main *a)
+{
+	if (a->reduce == KERN_SUM_FLOAT)
+		str_addf(&a->odd, "%sreduce=sum", a->odd.n > 0 ? "; " : "");
 }
 
 /* KV pages depend on the experts that were drawn, so on the request's seed:
@@ -108,7 +117,10 @@ read_files(struct at_main *a, struct err *err)
 	if (a->ctx_tok > c->max_pos)
 		return err_set(err, ERR_USAGE, "--ctx-size %lld: the model "
 		    "knows %d positions", (long long)a->ctx_tok, c->max_pos);
-	return open_skew(a, err) != 0 ? -1 : open_kern(a, err);
+	if (open_skew(a, err) != 0)
+		return -1;
+	set_reduce(a);
+	return open_kern(a, err);
 }
 
 static int
@@ -175,12 +187,16 @@ open_port(struct at_main *a, uint64_t fingerprint, struct err *err)
 	o.me.act = (uint8_t)kern_act(a->kn);
 	o.me.mixed = a->mixed;
 	o.crc = a->crc;
+	o.wire = a->wire;
 	o.me.hidden = (uint32_t)c->hidden;
 	o.me.n_layer = (uint32_t)c->n_layer;
 	o.me.n_expert = (uint32_t)c->n_expert;
 	o.me.top_k = (uint32_t)c->top_k;
 	at_disp_ring(c, kern_act(a->kn), &o.slot_bytes, &o.depth);
-	a->link = o;
+	a->page_link = o;
+	a->page_link.wire = (struct link_wire_opt){ 0 };
+	/* Keys and values depend on how answers were added up. */
+	a->page_link.me.fingerprint += (uint64_t)a->reduce;
 	if (link_port_open(&a->port, &o, err) != 0)
 		return -1;
 	r = a->cluster != NULL ? cluster_find(a->cluster, CLUSTER_ROUTE, NULL) :
@@ -288,7 +304,7 @@ find_neighbours(const struct at_main *a, struct at_page_opt *o)
 			o->peer[o->n_peer++] = m->pages;
 	}
 	o->listen = me->pages;
-	o->link = &a->link;
+	o->link = &a->page_link;
 	o->rate = a->page_rate;
 	return o->n_peer > 0;
 }
@@ -340,9 +356,10 @@ open_engine(struct at_main *a, uint64_t fingerprint, struct err *err)
 	    .attn = { policy_at(a->attn_policy), a->attn.hold_ns,
 		a->attn.urgent_ns, (uint32_t)a->attn_batch,
 		(uint32_t)a->attn_lookahead, a->attn.decay },
-	    .port = a->port, .map = a->map, .xeng = a->xeng,
+	    .port = a->port, .wire = a->wire.latency_ns > 0, .map = a->map, .xeng = a->xeng,
 	    .deadline_ns = a->deadline_ns, .stall_ns = a->stall_ns,
 	    .max_wait_ns = a->max_wait_ns, .hedge = a->hedge,
+	    .reduce = (enum kern_sum_rule)a->reduce,
 	    .pages = find_neighbours(a, &pages) ? &pages : NULL,
 	    .report = report, .report_arg = a };
 
@@ -416,6 +433,20 @@ at_main_report_drain(struct at_main *a)
 	report(a, NULL);
 }
 
+/* The port's figures, before it goes. */
+static void
+say_wire(const struct at_main *a)
+{
+	struct link_counters lc;
+	char text[LINK_SAY];
+
+	if (a->port == NULL)
+		return;
+	link_counters(a->port, &lc);
+	if (link_wire_say(&lc, text) != NULL)
+		log_info("%s", text);
+}
+
 void
 at_main_close(struct at_main *a)
 {
@@ -425,6 +456,7 @@ at_main_close(struct at_main *a)
 	at_api_stop(a->api);
 	life_end(a->life);
 	at_engine_close(a->engine);
+	say_wire(a);
 	skew_close(a->skew);
 	str_free(&a->odd);
 	if (a->xeng != NULL)

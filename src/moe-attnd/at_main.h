@@ -26,6 +26,7 @@ struct at_main {
 	bool no_sandbox, profile;
 	bool local, no_prefix, mixed, crc, dry_run, experiment;
 	int tls, dtype, kv_dtype, quiet, verbose;
+	int reduce;		/* enum kern_sum_rule */
 	const char *groups;
 	int n_group, attn_policy;
 	struct at_queue_opt attn;
@@ -48,7 +49,8 @@ struct at_main {
 	struct at_defaults defaults;
 	struct cluster *cluster;
 	struct map *map;
-	struct link_opt link;	/* of the port: who we are */
+	struct link_wire_opt wire;	/* of an emulated device */
+	struct link_opt page_link;	/* who we are to our neighbours */
 	struct link_port *port;
 	struct link_pair *router;
 	struct resid *resid;

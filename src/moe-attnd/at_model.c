@@ -288,6 +288,23 @@ at_model_shared(struct at_model *am, int layer, struct at_rows *r)
 }
 
 void
+at_model_set_reduce(struct at_model *am, enum kern_sum_rule rule)
+{
+	am->sum = (struct kern_sum){ rule, am->act, am->cfg->hidden,
+	    am->cfg->top_k };
+}
+
+static void
+join_parts(const struct at_model *am, struct at_rows *r,
+    const void *const *ans)
+{
+	size_t h = (size_t)am->cfg->hidden, k = (size_t)am->cfg->top_k, i;
+
+	for (i = 0; i < (size_t)r->n; i++)
+		kern_sum_join(&am->sum, ans + i * k, (int)k, r->y + i * h);
+}
+
+void
 at_model_combine(struct at_model *am, struct at_rows *r,
     const void *const *ans)
 {
@@ -301,7 +318,10 @@ at_model_combine(struct at_model *am, struct at_rows *r,
 	    c->hidden };
 	enum at_part was = at_prof_to(am->prof, AT_PART_COMBINE);
 
-	kern_combine(am->kn, &a);
+	if (am->sum.rule == KERN_SUM_NONE)
+		kern_combine(am->kn, &a);
+	else
+		join_parts(am, r, ans);
 	if (c->shared != CONFIG_SHARED_NONE)
 		kern_axpy(am->kn, &s);
 	add_branch(am, r);

@@ -14,6 +14,7 @@
 
 #include "err.h"
 #include "kern.h"
+#include "kern_sum.h"
 #include "model.h"
 
 struct at_kv;
@@ -26,6 +27,9 @@ int	at_model_load(struct at_model **out, struct kern *kn,
 	    const struct model *m, int ctx_tok, struct err *err);
 void	at_model_free(struct at_model *am);
 uint64_t at_model_bytes(const struct at_model *am);
+/* From now on at_model_combine joins parts by this rule (kern_sum.h); NONE: it
+ * takes an answer a route. */
+void	at_model_set_reduce(struct at_model *am, enum kern_sum_rule rule);
 /* From now on experts are drawn from s instead of chosen by the gate, whose
  * time is still spent; NULL: the gate's choice.  s is the caller's. */
 void	at_model_set_skew(struct at_model *am, const struct skew *s);
@@ -73,8 +77,8 @@ int	at_model_route(struct at_model *am, int layer, struct at_rows *r,
 	    int *bad_row);
 /* The shared expert on xn: sh, sh_w; nothing when there is none. */
 void	at_model_shared(struct at_model *am, int layer, struct at_rows *r);
-/* x += experts' answers weighted in rank order (+ shared).  ans[n * top_k];
- * NULL counts as zero. */
+/* x += experts' answers weighted in rank order, or their parts' sum (+ shared).
+ * ans[n * top_k]; NULL counts as zero. */
 void	at_model_combine(struct at_model *am, struct at_rows *r,
 	    const void *const *ans);
 /* x += MLP(xn), for a layer without experts. */

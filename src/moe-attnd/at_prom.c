@@ -152,6 +152,9 @@ add_numbers(struct str *out, const struct at_prom *p,
 	    m->hedges),
 	C("moe_late_answers_total", "Answers that another was faster than",
 	    m->late),
+	C("moe_dispatch_bytes_total", "Bytes of rows and routes to experts",
+	    m->bytes_out),
+	C("moe_combine_bytes_total", "Bytes of their answers", m->bytes_in),
 	C("moe_deadline_missed_total", "Calls that were too late",
 	    m->deadline_missed),
 	C("moe_busy_seconds_total", "Time the engine computed",
@@ -267,7 +270,8 @@ at_prom_experiment(const char *what, struct str *out)
 }
 
 void
-at_prom_emu(const struct emu_stats *s, struct str *out)
+at_prom_emu(const struct emu_stats *s, const struct at_metrics *m,
+    struct str *out)
 {
 	const struct {
 		const char *name, *type, *help;
@@ -277,6 +281,12 @@ at_prom_emu(const struct emu_stats *s, struct str *out)
 	    "Time that the emulated device was busy", (double)s->busy_ns / 1e9 },
 	{ "moe_emu_cpu_seconds_total", "counter",
 	    "Real time that this process computed", (double)s->cpu_ns / 1e9 },
+	{ "moe_emu_link_busy_seconds_total", "counter",
+	    "Time that the emulated link was busy with what came in",
+	    (double)m->wire_busy_ns / 1e9 },
+	{ "moe_emu_link_behind_seconds_total", "counter",
+	    "Time that slots waited there for others",
+	    (double)m->wire_behind_ns / 1e9 },
 	{ "moe_emu_error_ratio", "gauge",
 	    "How wrong emulated times may be, 1 = all", emu_error(s) },
 	};

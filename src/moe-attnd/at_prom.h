@@ -35,6 +35,7 @@ void	at_prom_text(const struct at_prom *p, const struct at_metrics *m,
 /* Append moe_experiment_info, a gauge that is 1; nothing for NULL. */
 void	at_prom_experiment(const char *what, struct str *out);
 /* Append what an emulated device did; nothing when it did nothing. */
-void	at_prom_emu(const struct emu_stats *s, struct str *out);
+void	at_prom_emu(const struct emu_stats *s, const struct at_metrics *m,
+	    struct str *out);
 
 #endif

@@ -62,6 +62,7 @@ publish(struct at_engine *e)
 	const uint64_t one = 1;
 	struct at_kv_stat kv;
 	struct at_disp_stat d;
+	struct link_counters lc;
 	size_t i;
 
 	at_kv_stat(e->core.kv, &kv);
@@ -80,6 +81,13 @@ publish(struct at_engine *e)
 	e->count.deadline_missed = d.deadline_missed;
 	e->count.hedges = d.hedges;
 	e->count.late = d.late;
+	e->count.bytes_out = d.bytes_out;
+	e->count.bytes_in = d.bytes_in;
+	if (e->o.wire) {
+		link_counters(e->port, &lc);
+		e->count.wire_busy_ns = lc.wire_busy_ns;
+		e->count.wire_behind_ns = lc.wire_behind_ns;
+	}
 	e->count.steps = e->core.steps;
 	e->count.rows = e->core.step_rows;
 	e->count.wait_expert_ns = e->core.wait_ns;

@@ -32,9 +32,11 @@ struct at_engine_opt {
 	struct link_port *port;
 	struct map *map;
 	struct xeng *xeng;
+	bool wire;		/* the port emulates a link: count it */
 	uint64_t deadline_ns, stall_ns;
 	uint64_t max_wait_ns;	/* in the queue; 0: no bound */
 	double hedge;		/* see at_disp.h */
+	enum kern_sum_rule reduce;	/* see at_disp.h */
 	/* copies of KV pages; NULL: none.  kv and shape are filled in */
 	const struct at_page_opt *pages;
 	void (*report)(void *arg, json_t *pairs);

@@ -212,7 +212,6 @@ send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
 	struct slot_head h = { 0 };
 
 	h.kind = SLOT_REQUEST;
-	h.reduce = SLOT_REDUCE_NONE;
 	h.flags = c->replay ? SLOT_REPLAY : 0;
 	if (d->o.cfg->rule == KERN_ROUTE_SIGMOID_INPUT)
 		h.flags |= SLOT_WEIGHT_IN;
@@ -222,7 +221,8 @@ send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
 	h.layer = (uint16_t)c->flight->layer;
 	h.dtype_in = h.dtype_out = (uint8_t)d->o.act;
 	h.n_route = (uint16_t)c->n;
-	h.n_row = (uint16_t)fill(d, c, mem);
+	h.n_row = c->n_row = (uint16_t)fill(d, c, mem);
+	h.reduce = c->reduce = (uint8_t)at_sum_reduce(d, c);
 	h.row_bytes = (uint32_t)d->row_bytes;
 	h.bytes = slot_body_bytes(h.n_route, h.n_row, h.row_bytes);
 	h.map_version = map_version(d->map);
@@ -234,6 +234,7 @@ send_call(struct at_server *s, struct at_call *c, int slot, void *mem)
 	c->next = s->out;
 	s->out = c;
 	d->stat.calls++;
+	d->stat.bytes_out += h.bytes;
 	if (c->replay)
 		d->stat.replays++;
 	link_send(s->pair, slot, &h, c);
@@ -419,14 +420,12 @@ note_replay(struct at_disp *d)
 	}
 }
 
-/* Copy the answer's rows to the flight: those that nobody else has given. */
-static void
-accept(struct at_server *s, struct at_call *c, const void *mem)
+/* Copy the answer's rows to the flight: those that nobody else has given.
+ * Returns how many routes they answer, which then are first in c->route. */
+static uint32_t
+accept_rows(struct at_disp *d, struct at_call *c, const char *rows)
 {
-	struct at_disp *d = s->d;
 	struct at_flight *f = c->flight;
-	enum at_part was = at_prof_to(d->o.prof, AT_PART_COPY);
-	const char *rows = (const char *)mem + slot_rows_at(0);
 	uint32_t i, r, n = 0;
 	char *to;
 
@@ -443,8 +442,21 @@ accept(struct at_server *s, struct at_call *c, const void *mem)
 		f->rs[r].done = true;
 		c->route[n++] = r;
 	}
+	return n;
+}
+
+static void
+accept(struct at_server *s, struct at_call *c, const void *mem)
+{
+	struct at_disp *d = s->d;
+	const char *rows = (const char *)mem + slot_rows_at(0);
+	enum at_part was = at_prof_to(d->o.prof, AT_PART_COPY);
+	uint32_t n;
+
+	n = d->o.reduce == KERN_SUM_NONE ? accept_rows(d, c, rows) :
+	    at_sum_accept(d, c, rows);
 	at_prof_to(d->o.prof, was);
-	at_flight_settle(d, f, c->route, n);
+	at_flight_settle(d, c->flight, c->route, n);
 	d->stat.late += n == 0 && !c->trial;
 	measure(s, c);
 	if (c->replay && n > 0)
@@ -489,9 +501,8 @@ answer(struct at_server *s, const struct link_event *ev)
 
 	if (!unlink_out(s, c))
 		BUG("answer to a call that is not out");
-	if (h->status == SLOT_OK && (h->n_row != c->n || h->n_route != 0 ||
-	    h->row_bytes != s->d->row_bytes || h->dtype_out != s->d->o.act ||
-	    h->req_id != c->req_id)) {
+	s->d->stat.bytes_in += h->bytes;
+	if (h->status == SLOT_OK && !at_sum_fits(s->d, c, h)) {
 		link_release(s->pair, ev->slot);
 		at_disp_again(s->d, c);
 		link_break(s->pair, "an answer does not fit its request");

@@ -63,6 +63,7 @@ struct ex {
 	struct resid *resid;
 	struct xeng *xeng;
 	struct link_port *port;
+	struct link_wire_opt wire;	/* of an emulated device */
 	struct ex_place *place;	/* what the cluster file says; NULL without */
 	char bound[LINK_ADDR];
 	uint64_t start_ns;

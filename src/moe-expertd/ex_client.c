@@ -5,6 +5,7 @@
 
 #include "clock.h"
 #include "ex_hold.h"
+#include "kern_sum.h"
 #include "log.h"
 #include "mem.h"
 
@@ -14,6 +15,8 @@ struct ex_job {
 	int slot;
 	bool busy;
 	struct slot_head head;	/* of the request, then of the answer */
+	char *row;		/* answers that are to be summed */
+	size_t cap_row;
 };
 
 struct ex_client {
@@ -56,8 +59,10 @@ client_free(struct ex_client *c)
 {
 	uint32_t i;
 
-	for (i = 0; i < c->depth; i++)
+	for (i = 0; i < c->depth; i++) {
 		xeng_job_free(&c->job[i].job);
+		mem_free(c->job[i].row);
+	}
 	mem_free(c->job);
 	mem_free(c);
 }
@@ -150,6 +155,21 @@ echo(const struct ex_client *c, const struct link_event *ev)
 	link_answer(c->pair, ev->slot, &h);
 }
 
+static struct kern_sum
+sum_of(const struct ex *ex, const struct slot_head *h)
+{
+	return (struct kern_sum){ (enum kern_sum_rule)h->reduce,
+	    kern_act(ex->kern), ex->cfg->hidden, ex->cfg->top_k };
+}
+
+static size_t
+part_bytes(const struct ex *ex, const struct slot_head *h)
+{
+	const struct kern_sum s = sum_of(ex, h);
+
+	return kern_sum_bytes(&s);
+}
+
 /* What slot_decode cannot know: NULL when the request suits this server. */
 static const char *
 unsuitable(const struct ex_client *c, const struct slot_head *h)
@@ -159,13 +179,60 @@ unsuitable(const struct ex_client *c, const struct slot_head *h)
 
 	if (h->dtype_in != act || h->dtype_out != act)
 		return "rows of another dtype than this server's";
-	if (h->reduce != SLOT_REDUCE_NONE)
-		return "a reduction that this server does not do";
 	if (h->row_bytes != ex->row_bytes)
 		return "rows of another length than the model's";
-	if (h->n_route * ex->row_bytes > link_slot_bytes(c->pair) - SLOT_BODY)
+	if (h->reduce != SLOT_REDUCE_NONE && h->n_row * part_bytes(ex, h) >
+	    link_slot_bytes(c->pair) - SLOT_BODY)
+		return "more rows than an answer slot holds sums";
+	if (h->reduce == SLOT_REDUCE_NONE && h->n_route * ex->row_bytes > link_slot_bytes(c->pair) - SLOT_BODY)
 		return "more routes than an answer slot holds";
 	return NULL;
+}
+
+/* Routes of a job that are to be summed stand row by row, and no row lacks
+ * routes or has more than top-k: NULL, or what is wrong. */
+static const char *
+unsummable(const struct xeng_job *job, uint32_t top_k)
+{
+	uint32_t i, row = 0, n = 0;
+
+	for (i = 0; i < job->n_route; i++) {
+		if (job->route[i].r.row == row + 1 && n > 0) {
+			row++;
+			n = 0;
+		}
+		if (job->route[i].r.row != row)
+			return "a sum's routes are not in the order of rows";
+		if (++n > top_k)
+			return "a sum of more routes than top-k";
+	}
+	return row + 1 == job->n_row ? NULL : "a sum of no routes";
+}
+
+/* The part of every row (unsummable's order), into the answer's slot. */
+static void
+sum_rows(const struct ex_job *j)
+{
+	const struct ex *ex = j->client->ex;
+	const struct kern_sum s = sum_of(ex, &j->head);
+	const struct xeng_job *job = &j->job;
+	size_t bytes = kern_sum_bytes(&s);
+	char *out = link_answer_rows(j->client->pair, j->slot);
+	const void *row[KERN_SUM_ADD_MAX];
+	float w[KERN_SUM_ADD_MAX];
+	uint32_t i = 0;
+	int n;
+
+	while (i < job->n_route) {
+		n = 0;
+		do {
+			row[n] = j->row + (size_t)i * job->out_stride;
+			w[n++] = job->route[i++].r.weight;
+		} while (i < job->n_route &&
+		    job->route[i].r.row == job->route[i - 1].r.row);
+		kern_sum_part(&s, row, job->weight_in ? NULL : w, n, out);
+		out += bytes;
+	}
 }
 
 static void
@@ -176,7 +243,14 @@ on_done(struct xeng_job *job, enum slot_status status)
 
 	j->busy = false;
 	h->status = (uint16_t)status;
-	h->n_row = status == SLOT_OK ? (uint16_t)job->n_route : 0;
+	h->n_row = 0;
+	if (status == SLOT_OK && h->reduce != SLOT_REDUCE_NONE) {
+		sum_rows(j);
+		h->n_row = (uint16_t)job->n_row;
+		h->row_bytes = (uint32_t)part_bytes(j->client->ex, h);
+	} else if (status == SLOT_OK) {
+		h->n_row = (uint16_t)job->n_route;
+	}
 	h->n_route = 0;
 	h->bytes = 0;
 	link_answer(j->client->pair, j->slot, h);
@@ -196,7 +270,13 @@ fill_job(struct ex_job *j, const struct link_event *ev, uint64_t now_ns)
 	job->n_row = h->n_row;
 	job->n_route = h->n_route;
 	job->in = (const char *)ev->mem + slot_rows_at(h->n_route);
-	job->out = link_answer_rows(ev->pair, ev->slot);
+	if (h->reduce == SLOT_REDUCE_NONE) {
+		job->out = link_answer_rows(ev->pair, ev->slot);
+	} else {
+		mem_grow((void **)&j->row, &j->cap_row, h->n_route,
+		    h->row_bytes);
+		job->out = j->row;
+	}
 	job->in_stride = job->out_stride = h->row_bytes;
 	job->weight_in = (h->flags & SLOT_WEIGHT_IN) != 0;
 	job->client = j->client->id;
@@ -237,6 +317,11 @@ ex_client_request(struct ex *ex, const struct link_event *ev, uint64_t now_ns)
 		return;
 	}
 	fill_job(j, ev, now_ns);
+	if (ev->head.reduce != SLOT_REDUCE_NONE && (why =
+	    unsummable(&j->job, (uint32_t)ex->cfg->top_k)) != NULL) {
+		bad(c, ev->slot, &ev->head, why);
+		return;
+	}
 	st = xeng_submit(ex->xeng, &j->job);
 	j->busy = st == SLOT_OK;
 	if (st == SLOT_BAD)

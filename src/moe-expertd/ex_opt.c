@@ -99,7 +99,7 @@ ex_opt_parse(struct ex_opt *o, int argc, char **argv, struct err *err)
 		    "defrag: factor by which each of them counts less", 0, 1,
 		    NULL },
 		{ 0, "device", CLI_STR, &o->device, "DEV",
-		    "where to compute: cpu, cuda, or emu:NAME[,skip][,as=SHAPE]",
+		    "where to compute: cpu, cuda, or emu:NAME[,skip][,nolink][,as=SHAPE]",
 		    0, 0, NULL },
 		{ 0, "emu-scale", CLI_INT, &o->scale, "N",
 		    "emu: N seconds for one, all clocks alike", 1,

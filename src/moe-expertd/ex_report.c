@@ -226,10 +226,16 @@ dump_policies(const struct ex *ex)
 void
 ex_report_emu(const struct ex *ex)
 {
-	char text[DEVICE_SAY];
+	char text[DEVICE_SAY], wire[LINK_SAY];
+	struct link_counters lc;
 
 	if (device_say(ex->kern, text) != NULL)
 		log_info("%s", text);
+	if (ex->port == NULL)		/* a dry run */
+		return;
+	link_counters(ex->port, &lc);
+	if (link_wire_say(&lc, wire) != NULL)
+		log_info("%s", wire);
 }
 
 void

@@ -56,6 +56,9 @@ open_kern(struct ex *ex, struct kern_opt *ko, struct err *err)
 		if (device_parse(ex->opt.device, &eo, err) != 0)
 			return err_ctx(err, "--device");
 		rc = emu_open(&ex->kern, &eo, ko, why);
+		emu_wire(&eo, kern_dtype_bytes(ko->act,
+		    (size_t)ex->cfg->hidden), &ex->wire.latency_ns,
+		    &ex->wire.byte_ns);
 	} else {
 		ko->backend = ex->opt.device;
 		rc = kern_open(&ex->kern, ko, why);
@@ -166,7 +169,7 @@ static int
 open_port(struct ex *ex, struct err *err)
 {
 	struct link_opt lo = { .slot_bytes = MAX_SLOT_BYTES,
-	    .depth = MAX_DEPTH };
+	    .depth = MAX_DEPTH, .wire = ex->wire };
 	const char *router = ex_place_router(ex);
 	struct err e = ERR_INIT;
 

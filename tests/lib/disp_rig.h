@@ -17,8 +17,10 @@
 
 #include "../../src/moe-attnd/at_disp.c"
 #include "../../src/moe-attnd/at_flight.c"
+#include "../../src/moe-attnd/at_local.c"
 #include "../../src/moe-attnd/at_map.c"
 #include "../../src/moe-attnd/at_prof.c"
+#include "../../src/moe-attnd/at_sum.c"
 #include "../../src/moe-attnd/at_rtt.c"
 #include "../../src/moe-attnd/at_server.c"
 
@@ -33,6 +35,7 @@
 #define ROWS	40
 
 static double hedge;		/* of open_disp */
+static enum kern_sum_rule reduce;	/* likewise */
 static uint64_t fake_now = 1000000000;
 
 uint64_t
@@ -84,12 +87,37 @@ fill_batch(struct batch *b, const struct at_disp *d, struct rng *r)
 	b->f.w = b->w;
 }
 
+/* Parts that hold every answer once.  Values and weights are such that any
+ * order of adding gives the same. */
+static bool
+row_sum_right(const struct at_flight *f, int row, const float *xn,
+    const int32_t *id)
+{
+	const struct kern_sum s = { reduce, KERN_F32, H, K };
+	float y[H], want;
+	int i, j;
+
+	kern_sum_join(&s, f->ans + row * K, K, y);
+	for (j = 0; j < H; j++) {
+		for (want = 0, i = row * K; i < row * K + K; i++)
+			want += f->w[i] * expert_value(xn + row * H, id[i], j);
+		if (y[j] != want)
+			return false;
+	}
+	return true;
+}
+
 static bool
 batch_right(const struct batch *b)
 {
 	const float *a;
 	int i, j;
 
+	for (i = 0; reduce != KERN_SUM_NONE && i < b->f.n_row; i++)
+		if (!row_sum_right(&b->f, i, b->xn, b->id))
+			return false;
+	if (reduce != KERN_SUM_NONE)
+		return true;
 	for (i = 0; i < b->f.n_row * K; i++) {
 		a = b->f.ans[i];
 		if (a == NULL)
@@ -110,7 +138,8 @@ open_disp(uint64_t stall_ns)
 	const struct plan_opt po = { 1, LAYERS, NULL, EXPERTS, 2, SERVERS,
 	    name, name, NULL };
 	struct at_disp_opt o = { .cfg = &cfg, .act = KERN_F32,
-	    .deadline_ns = patience_ns, .stall_ns = stall_ns, .hedge = hedge };
+	    .deadline_ns = patience_ns, .stall_ns = stall_ns, .hedge = hedge,
+	    .reduce = reduce };
 	const struct link_event up = { .what = LINK_UP, .pair = &router_pair };
 	struct err err = ERR_INIT;
 	struct map *map;

@@ -183,6 +183,36 @@ compute(struct link_pair *p, int i)
 	}
 }
 
+/* Make parts of the answers in the pair's memory; the bytes of one. */
+static size_t
+add_up(struct link_pair *p, int i)
+{
+	const struct slot_head *h = &p->slot[i].head;
+	const struct kern_sum sum = { (enum kern_sum_rule)h->reduce, KERN_F32,
+	    H, K };
+	char *at = p->answer + slot_rows_at(0), whole[SLOT];
+	struct slot_route r;
+	const void *row[K];
+	float w[K];
+	uint32_t j = 0;
+	int n;
+
+	memcpy(whole, at, sizeof(whole) - slot_rows_at(0));
+	while (j < h->n_route) {
+		n = 0;
+		do {
+			r = slot_route_get(p->slot[i].mem, j);
+			row[n] = whole + (size_t)j * H * sizeof(float);
+			w[n++] = r.weight;
+			j++;
+		} while (j < h->n_route &&
+		    slot_route_get(p->slot[i].mem, j).row == r.row);
+		kern_sum_part(&sum, row, w, n, at);
+		at += kern_sum_bytes(&sum);
+	}
+	return kern_sum_bytes(&sum);
+}
+
 static void
 answer_slot(int s, int i, int status, bool twist)
 {
@@ -200,6 +230,11 @@ answer_slot(int s, int i, int status, bool twist)
 	ev.head.status = (uint16_t)status;
 	ev.head.n_row = (uint16_t)(p->slot[i].head.n_route + (twist ? 1 : 0));
 	ev.head.n_route = 0;
+	if (ev.head.reduce != SLOT_REDUCE_NONE) {
+		ev.head.row_bytes = (uint32_t)add_up(p, i);
+		ev.head.n_row = (uint16_t)(p->slot[i].head.n_row +
+		    (twist ? 1 : 0));
+	}
 	at_server_event(p->user, &ev);
 }
 

@@ -14,6 +14,7 @@ test_plain(void)
 	bool right = true;
 	int i, s;
 
+	memset(&b, 0, sizeof(b));
 	OK(!at_disp_covered(d, why), "no server: not covered");
 	EQ_STR(why, "expert 0 of layer 0 is on no server that answers", "why");
 	for (s = 0; s < SERVERS; s++)
@@ -399,5 +400,9 @@ main(void)
 	hedge = 0;
 	patience_ns = 1000000;
 	test_nobody();
+	for (reduce = KERN_SUM_FLOAT; reduce <= KERN_SUM_EXACT; reduce++) {
+		test_plain();
+		test_mishaps();
+	}
 	return tap_done();
 }

@@ -25,6 +25,10 @@ on_row_in(struct at_flight *f, int row)
 	pool.n_in++;
 	pool.wrong += !pool.out[row] || f->dead[row];
 	pool.out[row] = false;
+	if (reduce != KERN_SUM_NONE) {
+		pool.wrong += !row_sum_right(f, row, pool.xn, pool.id);
+		return;
+	}
 	for (i = row * K; i < row * K + K; i++) {
 		a = f->ans[i];
 		for (j = 0; j < H; j++)
@@ -48,6 +52,7 @@ send_rows(struct at_disp *d, int number, int first, struct rng *r)
 		pool.row[number][n++] = i;
 		for (j = 0; j < H; j++)
 			pool.xn[i * H + j] = (float)rng_below(r, 1000);
+		pool.w[i * K] = pool.w[i * K + 1] = 0.5f;
 		pool.id[i * K] = (int32_t)rng_below(r, EXPERTS);
 		pool.id[i * K + 1] = (pool.id[i * K] + 1) % EXPERTS;
 	}
@@ -306,6 +311,21 @@ test_pool_late(void)
 	patience_ns = 1000000;
 }
 
+/* Sums instead of answers: every route in exactly one part that counts,
+ * through mishaps and with hedging. */
+static void
+test_parts(enum kern_sum_rule rule)
+{
+	reduce = rule;
+	test_pool();
+	hedge = 1;
+	patience_ns = 200000000;
+	test_pool();
+	hedge = 0;
+	patience_ns = 1000000;
+	reduce = KERN_SUM_NONE;
+}
+
 int
 main(void)
 {
@@ -317,5 +337,7 @@ main(void)
 	hedge = 0;
 	test_hedge();
 	test_pool_late();
+	test_parts(KERN_SUM_FLOAT);
+	test_parts(KERN_SUM_EXACT);
 	return tap_done();
 }
