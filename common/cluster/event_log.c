@@ -53,7 +53,8 @@ event_log_put(const char *subject, const char *event, const char *cause)
 
 	pthread_mutex_lock(&lg.lock);
 	if (lg.fp != NULL) {
-		e.t_us = (int64_t)(clock_ns() / 1000);
+		/* Real time: a drill's clock is not dilated. */
+		e.t_us = (int64_t)(clock_real(clock_ns()) / 1000);
 		e.source = lg.source;
 		(void)event_put(&lg.out, &e, &err);
 	}

@@ -34,6 +34,7 @@ struct at_server {
 	bool up, draining;
 	bool masked;		/* dead by an operator's word, until the next map */
 	bool noticed, was_down, owes_replay;	/* its last failure, in events */
+	bool serves;		/* it has answered since it came up */
 	bool suspect;		/* a call was hedged, none answered since */
 	char last_why[256];	/* it went down: as logged */
 	bool knows_hold;	/* hold is what the server said */

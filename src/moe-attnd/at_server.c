@@ -320,7 +320,7 @@ static void
 up(struct at_server *s)
 {
 	s->up = true;
-	s->draining = s->suspect = false;
+	s->draining = s->suspect = s->serves = false;
 	s->knows_hold = false;
 	s->last_why[0] = '\0';
 	s->max_route = (link_slot_bytes(s->pair) - SLOT_BODY - 16) /
@@ -378,6 +378,9 @@ measure(struct at_server *s, const struct at_call *c)
 {
 	double rtt = (double)(clock_ns() - c->sent_ns), diff;
 
+	if (!s->serves)
+		event_log_put(s->name, "serves", NULL);
+	s->serves = true;
 	s->late = 0;
 	s->suspect = false;
 	at_rtt_add(&s->rtt, c->n, (uint64_t)rtt);

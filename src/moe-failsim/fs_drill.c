@@ -29,6 +29,7 @@ static const char *const action_name[] = {
 	[FS_KILL] = "kill", [FS_STOP] = "stop", [FS_CONT] = "cont",
 	[FS_TERM] = "term", [FS_START] = "start", [FS_LINK] = "link",
 	[FS_LOAD] = "load", [FS_DO] = "do", [FS_ROLL] = "roll",
+	[FS_DEAD] = "dead", [FS_DRAIN] = "drain", [FS_MOVE] = "move",
 };
 
 const char *
@@ -108,6 +109,8 @@ undo_word(enum fs_action a)
 	switch (a) {
 	case FS_KILL:
 	case FS_TERM:
+	case FS_DEAD:
+	case FS_DRAIN:
 		return "restart";
 	case FS_STOP:
 	case FS_LINK:
@@ -159,6 +162,19 @@ want_factor(struct parse *p, struct fs_step *s)
 	return 0;
 }
 
+/* move [N] */
+static int
+want_move(struct parse *p, struct fs_step *s)
+{
+	int64_t n = 1;
+
+	if (p->rest[strspn(p->rest, " \t")] != '\0' &&
+	    want_int(p, "move", FS_DRILL_MAX_MOVE, &n) != 0)
+		return -1;
+	s->n_move = (int)n;
+	return 0;
+}
+
 static int
 want_command(struct parse *p, struct fs_step *s)
 {
@@ -179,6 +195,8 @@ step_object(struct parse *p, struct fs_step *s)
 		return want_factor(p, s);
 	if (s->action == FS_DO)
 		return want_command(p, s);
+	if (s->action == FS_MOVE)
+		return want_move(p, s);
 	if (want_who(p, s) != 0)
 		return -1;
 	return s->action == FS_LINK ? want_faults(p, s) : 0;
@@ -191,11 +209,11 @@ step_rest(struct parse *p, struct fs_step *s)
 	const char *w = word(p), *undo;
 	int a;
 
-	for (a = FS_KILL; a <= FS_ROLL && strcmp(w, action_name[a]) != 0; a++)
+	for (a = FS_KILL; a <= FS_MOVE && strcmp(w, action_name[a]) != 0; a++)
 		;
-	if (a > FS_ROLL)
+	if (a > FS_MOVE)
 		return bad(p, "'%s' is no action (kill, stop, cont, term, "
-		    "start, link, load, do, roll)", w);
+		    "start, link, load, do, roll, dead, drain, move)", w);
 	s->action = (enum fs_action)a;
 	if (step_object(p, s) != 0)
 		return -1;
@@ -377,8 +395,8 @@ setting(struct parse *p, const char *key)
 	} else {
 		return bad(p, "'%s' is not known here (seed, streams, requests, "
 		    "tokens, temperature, words, limit, quiet, rest, "
-		    "settle, prompt, prompts, cluster, judge, at, tokens-out, answers-out, "
-		    "every)", key);
+		    "settle, prompt, prompts, cluster, judge, at, tokens-out, "
+		    "answers-out, every, last)", key);
 	}
 	return rc != 0 ? -1 : end_of_line(p);
 }
@@ -409,6 +427,9 @@ statement(struct parse *p)
 		return step_after(p, &s, key, &s.after_answer);
 	if (strcmp(key, "every") == 0)
 		return step_every(p, &s);
+	s.last = strcmp(key, "last") == 0;
+	if (s.last)
+		return step_rest(p, &s);
 	return setting(p, key);
 }
 

@@ -20,7 +20,7 @@
 #include "rng.h"
 
 enum fs_action { FS_KILL = 1, FS_STOP, FS_CONT, FS_TERM, FS_START, FS_LINK,
-	FS_LOAD, FS_DO, FS_ROLL };
+	FS_LOAD, FS_DO, FS_ROLL, FS_DEAD, FS_DRAIN, FS_MOVE };
 
 struct fs_span {		/* a time, or a random one between two */
 	uint64_t lo_ns, hi_ns;
@@ -32,12 +32,14 @@ struct fs_step {
 	 * whole load, or every, count times or until that time */
 	struct fs_span at, every;
 	uint64_t after_tok, after_answer, until_ns;	/* until 0: count */
+	bool last;		/* or when all others are done and undone */
 	int count;		/* 1 unless every */
 	enum fs_action action;
 	char who[48];		/* a member's id, a role (expert, front, route,
 				 * door), any; "" for load and do */
 	char text[200];		/* link: the faults; do: the command */
 	double factor;		/* load: times as many streams */
+	int n_move;		/* move: experts at once */
 	bool undo;		/* restart, go on, heal ... */
 	struct fs_span undo_after;	/* ... after this time */
 };
@@ -61,6 +63,7 @@ struct fs_drill {
 };
 
 #define FS_DRILL_MAX_BYTES	(1u << 20)
+#define FS_DRILL_MAX_MOVE	64
 
 /* 0; -1: ERR_DATA "FILE:LINE: ..." (ERR_USAGE when it cannot be opened). */
 int	fs_drill_read(struct fs_drill **out, const char *path,

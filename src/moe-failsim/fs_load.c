@@ -56,6 +56,29 @@ fs_load_event(struct fs_load *l, const char *subject, const char *event,
 
 /* ---- faults ---- */
 
+void
+fs_load_pace(struct fs_load *l, bool fault)
+{
+	uint64_t now = clock_ns();
+	char detail[80];
+
+	if (fault && l->pace_step && now - l->pace_ns < FS_STEP_NS) {
+		l->pace_ns = now;	/* one more of the same step */
+		return;
+	}
+	if (!fault && (!l->pace_step || now - l->pace_ns < FS_STEP_NS))
+		return;
+	snprintf(detail, sizeof(detail), "gaps=%llu p50_us=%llu p99_us=%llu",
+	    (unsigned long long)l->pace.n,
+	    (unsigned long long)(hist_quantile(&l->pace, 0.5) / 1000),
+	    (unsigned long long)(hist_quantile(&l->pace, 0.99) / 1000));
+	fs_load_event(l, "drill", "pace", l->pace_step ? "step" : "rest",
+	    detail);
+	hist_clear(&l->pace);
+	l->pace_ns = now;
+	l->pace_step = fault;
+}
+
 int
 fs_load_fault(struct fs_load *l, const char *kind, bool lasts)
 {
@@ -63,6 +86,7 @@ fs_load_fault(struct fs_load *l, const char *kind, bool lasts)
 	struct touch t = { 0, 0 };
 	size_t i;
 
+	fs_load_pace(l, true);
 	snprintf(f.kind, sizeof(f.kind), "%s", kind);
 	f.end_ns = lasts ? UINT64_MAX : f.begin_ns;
 	VEC_PUSH(&l->fault, f);
@@ -128,8 +152,9 @@ on_chunk(void *user, const struct oai_chunk *c)
 		s->first_ns = c->now_ns;
 	else
 		note_gap(s, s->last_ns, c->now_ns);
-	if (!s->l->judging && s->last_ns != 0)
-		hist_add(&s->l->itl, c->now_ns - s->last_ns);
+	if (s->last_ns != 0)
+		hist_add(s->l->judging ? &s->l->pace : &s->l->itl,
+		    c->now_ns - s->last_ns);
 	s->last_ns = s->l->heard_ns = c->now_ns;
 	for (i = 0; i < c->n_id; i++)
 		VEC_PUSH(&s->id, c->id[i]);

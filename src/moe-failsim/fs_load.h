@@ -22,6 +22,7 @@
 #include "rec.h"
 
 #define FS_AFTER_NS	50000000u
+#define FS_STEP_NS	700000000u	/* what follows a fault belongs to it */
 
 struct fs_answer {
 	VEC(int32_t) id;
@@ -41,6 +42,9 @@ struct fs_load {
 	char *model;
 	struct fs_answer *ref;	/* [requests], of the undisturbed run */
 	struct hist itl;	/* ns between tokens of that run */
+	struct hist pace;	/* the same since pace_ns, of the judged run */
+	uint64_t pace_ns;
+	bool pace_step;		/* since then: a fault has just been */
 	bool judging;		/* the reference is complete */
 	struct rec_out *out;	/* events go here */
 	uint64_t start_ns;	/* t_us 0 */
@@ -59,6 +63,9 @@ void	fs_load_event(struct fs_load *l, const char *subject,
 	    const char *event, const char *cause, const char *detail);
 /* A fault begins (lasts: fs_load_fault_end follows); its number. */
 int	fs_load_fault(struct fs_load *l, const char *kind, bool lasts);
+/* Tell of the gaps between tokens up to now, if what begins now (a fault; the
+ * end of the FS_STEP_NS after one) is another part of the run. */
+void	fs_load_pace(struct fs_load *l, bool fault);
 void	fs_load_fault_end(struct fs_load *l, int fault);
 /* Run every request once, undisturbed, and keep the tokens.  -1: ERR_TEMP, a
  * request failed; ERR_UNAVAIL, the server gives no token ids. */

@@ -193,6 +193,9 @@ begin(struct run *r)
 
 	r->load.start_ns = r->load.heard_ns = clock_ns();
 	r->tokens_ns = r->memory_ns = r->load.start_ns;
+	hist_clear(&r->load.pace);
+	r->load.pace_ns = r->load.start_ns;
+	r->load.pace_step = false;
 	snprintf(detail, sizeof(detail), "streams=%d requests=%d tokens=%d "
 	    "seed=%llu itl_p50_us=%llu itl_p99_us=%llu", r->d->streams,
 	    r->d->requests, r->d->tokens, (unsigned long long)r->load.seed,
@@ -323,6 +326,7 @@ go(struct run *r)
 		if (!closed && ((r->load.n_started >= all &&
 		    clock_left(settled_ns) == 0) || gone)) {
 			closed = true;
+			fs_load_pace(&r->load, true);
 			tell_tokens(r, true);
 			fs_load_event(&r->load, "drill", "closing", NULL, NULL);
 		}
@@ -330,6 +334,7 @@ go(struct run *r)
 			fs_load_fill(&r->load);
 		tell_tokens(r, false);
 		tell_memory(r);
+		fs_load_pace(&r->load, false);
 		oai_poll(r->load.c, POLL_NS, -1);
 	}
 }
@@ -370,6 +375,7 @@ fs_run_main(int argc, char **argv)
 		return fflush(stdout) == 0 ? 0 : ERR_TEMP;
 	}
 	hist_clear(&r.load.itl);
+	hist_clear(&r.load.pace);
 	event_out_open(&r.out, stdout, r.json);
 	rc = drill(&r, &err);
 	rec_out_close(&r.out);

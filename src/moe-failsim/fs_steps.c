@@ -50,6 +50,9 @@ can(const struct fs_steps *s, const struct fs_step *st,
 			return false;
 	if (st->action == FS_START)
 		return !p->alive;
+	/* An operator's word is about expert servers. */
+	if (st->action == FS_DEAD && strcmp(p->role, "expertd") != 0)
+		return false;
 	return p->alive && p->stopped == (st->action == FS_CONT);
 }
 
@@ -171,18 +174,20 @@ do_member(struct fs_steps *s, const struct fs_step *st,
 	} else {
 		rc = st->action == FS_START ?
 		    fs_procs_start(s->dir, p->id, &err) :
+		    st->action == FS_DEAD || st->action == FS_DRAIN ?
+		    fs_order_begin(s, st, &u, &err) :
 		    do_signal(st->action, p);
 		snprintf(kind, sizeof(kind), "%s-%s",
 		    fs_drill_action_name(st->action), role_name(p));
 	}
 	if (rc != 0) {
-		miss(s, st, strerror(errno));
+		miss(s, st, err.code != 0 ? err.text : strerror(errno));
 		return true;
 	}
-	u.fault = fs_load_fault(s->load, kind, st->undo &&
-	    (st->action == FS_STOP || st->action == FS_LINK));
+	u.fault = fs_load_fault(s->load, kind, u.pid != 0 || (st->undo &&
+	    (st->action == FS_STOP || st->action == FS_LINK)));
 	note(s, st, p->id, kind, u.fault, (long)p->pid);
-	if (st->undo)
+	if (st->undo || u.pid != 0)
 		add_undo(s, st, u);
 	return true;
 }
@@ -214,6 +219,21 @@ do_command(struct fs_steps *s, const struct fs_step *st)
 	add_undo(s, st, u);
 }
 
+static void
+do_move(struct fs_steps *s, const struct fs_step *st)
+{
+	struct fs_undo u = { .fault = 0 };
+	struct err err = ERR_INIT;
+
+	if (fs_order_begin(s, st, &u, &err) != 0) {
+		miss(s, st, err.text);
+		return;
+	}
+	u.fault = fs_load_fault(s->load, "move", true);
+	note(s, st, "map", "move", u.fault, 0);
+	add_undo(s, st, u);
+}
+
 /* False: it has to wait. */
 static bool
 act(struct fs_steps *s, const struct fs_step *st)
@@ -228,6 +248,10 @@ act(struct fs_steps *s, const struct fs_step *st)
 	}
 	if (st->action == FS_DO) {
 		do_command(s, st);
+		return true;
+	}
+	if (st->action == FS_MOVE) {
+		do_move(s, st);
 		return true;
 	}
 	if (fs_procs_read(&all, s->dir, &err) != 0) {
@@ -289,10 +313,59 @@ undo_member(struct fs_steps *s, const struct fs_undo *u)
 	return true;
 }
 
+/* What the command of an order has come to. */
+enum order { ORDER_RUNS, ORDER_OVER, ORDER_DONE };
+
+static enum order
+order(struct fs_steps *s, struct fs_undo *u)
+{
+	struct err err = ERR_INIT;
+	char why[80] = "";
+	int rc = 0;
+
+	if (u->pid < 0)			/* that was seen before */
+		return ORDER_DONE;
+	if (u->pid > 0)
+		return ORDER_RUNS;
+	if (u->status != 0)
+		snprintf(why, sizeof(why), "wait status %d", u->status);
+	else if (u->step->action == FS_MOVE)
+		rc = fs_order_go_on(s, u, &err);
+	if (rc > 0)
+		return ORDER_RUNS;
+	if (rc < 0)
+		snprintf(why, sizeof(why), "%.79s", err.text);
+	fs_load_fault_end(s->load, u->fault);
+	u->pid = -1;
+	if (why[0] == '\0' && u->step->undo)
+		return ORDER_DONE;
+	told(s, u, u->id[0] != '\0' ? u->id : "map", "did",
+	    why[0] != '\0' ? why : NULL);
+	return ORDER_OVER;
+}
+
+/* Who was declared dead may live: it goes, so that it comes back as another. */
+static void
+end_dead(struct fs_steps *s, const struct fs_undo *u)
+{
+	struct err err = ERR_INIT;
+	const struct fs_proc *p;
+	struct fs_procs all;
+
+	if (u->step->action != FS_DEAD ||
+	    fs_procs_read(&all, s->dir, &err) != 0)
+		return;
+	p = fs_procs_find(&all, u->id);
+	if (p != NULL && p->alive)
+		(void)kill(p->pid, SIGKILL);
+	fs_procs_free(&all);
+}
+
 static bool
-undo(struct fs_steps *s, const struct fs_undo *u)
+undo(struct fs_steps *s, struct fs_undo *u)
 {
 	char why[40];
+	enum order o;
 
 	switch (u->step->action) {
 	case FS_LINK:
@@ -312,6 +385,14 @@ undo(struct fs_steps *s, const struct fs_undo *u)
 		snprintf(why, sizeof(why), "wait status %d", u->status);
 		told(s, u, u->step->text, "did", u->status == 0 ? NULL : why);
 		return true;
+	case FS_DEAD:
+	case FS_DRAIN:
+	case FS_MOVE:
+		o = order(s, u);
+		if (o != ORDER_DONE)
+			return o == ORDER_OVER;
+		end_dead(s, u);
+		return undo_member(s, u);
 	default:
 		return undo_member(s, u);
 	}
@@ -339,6 +420,18 @@ fs_steps_init(struct fs_steps *s)
 	}
 }
 
+/* Are all steps but those that come last done and undone? */
+static bool
+others_done(const struct fs_steps *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->d->n_step; i++)
+		if (!s->d->step[i].last && s->left[i] > 0)
+			return false;
+	return s->undo.n == 0 && s->turn.n == 0;
+}
+
 static bool
 is_due(const struct fs_steps *s, size_t i, uint64_t now_ns)
 {
@@ -347,6 +440,8 @@ is_due(const struct fs_steps *s, size_t i, uint64_t now_ns)
 
 	if (s->left[i] == 0)
 		return false;
+	if (st->last)
+		return others_done(s);
 	if (st->after_tok != 0)
 		return l->n_tok >= st->after_tok;
 	if (st->after_answer != 0)

@@ -19,8 +19,10 @@ struct fs_undo {		/* what is to be undone, and when */
 	int fault;
 	char id[48];
 	char file[128];		/* link: where its faults are written */
-	pid_t pid;		/* do: the command; 0: it has ended ... */
+	pid_t pid;		/* do, dead, drain, move: the command; 0: it
+				 * has ended ... */
 	int status;		/* ... like this */
+	bool asked;		/* move: the map was asked for, and came */
 };
 
 struct fs_turn {		/* of a rolling restart */
@@ -62,6 +64,16 @@ int	fs_roll_begin(struct fs_steps *s, const struct fs_step *step,
 void	fs_roll_tend(struct fs_steps *s);
 /* A child of ours has ended. */
 void	fs_roll_child(struct fs_steps *s, pid_t pid);
+
+/* ---- fs_order.c: orders to the router, by moe-route(1) ---- */
+/* Begin dead or drain of a member (id), or a move; u->pid is the command. */
+int	fs_order_begin(struct fs_steps *s, const struct fs_step *step,
+	    struct fs_undo *u, struct err *err);
+/* The command of a move has ended well: if it was the one that asked for the
+ * map, begin the move itself.  1: that is under way; 0: it is all done; -1:
+ * there is nothing to be moved. */
+int	fs_order_go_on(struct fs_steps *s, struct fs_undo *u,
+	    struct err *err);
 
 /* Is p of the kind that who names? */
 bool	fs_steps_matches(const char *who, const struct fs_proc *p);

@@ -7,10 +7,11 @@
 #define MAX_FAULT	1000000
 
 static const char *const stage_name[FS_STAGES] = {
-	"noticed", "masked", "replayed", "repaired",
+	"noticed", "masked", "replayed", "repaired", "serves",
 };
 static const char *const fault_name[] = {
 	"kill", "stop", "cont", "term", "start", "link", "load", "do", "roll",
+	"dead", "drain", "move",
 };
 static const char *const end_name[] = {
 	"cont", "restart", "healed", "unload", "did", "back",
@@ -71,6 +72,7 @@ add_fault(struct fs_tally *t, const struct event *e, struct err *err)
 	    n > MAX_FAULT)
 		return contradiction(e, "faults are not counted one by one",
 		    err);
+	memset(f.stage_us, 0xff, sizeof(f.stage_us));
 	f.kind = kind_of(t, e->cause != NULL ? e->cause : e->event);
 	snprintf(f.subject, sizeof(f.subject), "%s", e->subject);
 	VEC_PUSH(&t->fate, f);
@@ -88,8 +90,36 @@ add_touch(struct fs_tally *t, const struct event *e, struct err *err)
 	if (f == NULL || !event_int(e, "stall_us", &us) || us < 0)
 		return contradiction(e, "by no fault that there was", err);
 	t->touched++;
+	f->touched++;
+	if (us > f->stall_us)
+		f->stall_us = us;
 	VEC_PUSH(&t->kind.p[f->kind].stall_us, us);
 	return 0;
+}
+
+static void
+add_answer(struct fs_tally *t, const struct event *e)
+{
+	struct fs_answer_time a = { .first_us = -1 };
+
+	if (!event_int(e, "total_us", &a.total_us))
+		return;
+	(void)event_int(e, "first_us", &a.first_us);
+	a.sent_us = e->t_us - a.total_us;
+	a.refused = strcmp(e->event, "refused") == 0;
+	VEC_PUSH(&t->answer, a);
+}
+
+static void
+add_pace(struct fs_tally *t, const struct event *e)
+{
+	struct fs_pace p = { .t_us = e->t_us };
+
+	if (!event_int(e, "gaps", &p.gaps) || !event_int(e, "p99_us",
+	    &p.p99_us))
+		return;
+	p.step = e->cause != NULL && strcmp(e->cause, "step") == 0;
+	VEC_PUSH(&t->pace, p);
 }
 
 /* A stream has ended. */
@@ -104,6 +134,7 @@ add_stream(struct fs_tally *t, const struct event *e, struct err *err)
 		return contradiction(e, "no stall_us", err);
 	if (us > t->stall_max_us)
 		t->stall_max_us = us;
+	add_answer(t, e);
 	if (event_int(e, "first_us", &us) && us >= 0)
 		VEC_PUSH(&t->first_us, us);
 	if (strcmp(e->event, "lost") == 0) {
@@ -189,13 +220,19 @@ add_drill(struct fs_tally *t, const struct event *e, struct err *err)
 			return contradiction(e, "a second drill", err);
 		t->begun = true;
 		(void)event_int(e, "itl_p50_us", &t->itl_us);
+		t->watched = event_int(e, "watched", &n) && n == 1;
 	} else if (strcmp(e->event, "tokens") == 0) {
 		if (!event_int(e, "n", &n) || (t->tokens.n > 0 &&
 		    n < t->tokens.p[t->tokens.n - 1].n))
 			return contradiction(e, "tokens go away", err);
 		VEC_ROOM(&t->tokens, 1);
 		t->tokens.p[t->tokens.n].t_us = e->t_us;
+		t->tokens.p[t->tokens.n].flying = 0;
+		(void)event_int(e, "flying",
+		    &t->tokens.p[t->tokens.n].flying);
 		t->tokens.p[t->tokens.n++].n = n;
+	} else if (strcmp(e->event, "pace") == 0) {
+		add_pace(t, e);
 	} else if (strcmp(e->event, "closing") == 0) {
 		t->closing_us = e->t_us;
 	} else if (strcmp(e->event, "end") == 0) {
@@ -249,6 +286,7 @@ add_own(struct fs_tally *t, const struct event *e, struct err *err)
 	if (ONE_OF(end_name, e->event) && (f = fate_of(t, e)) != NULL &&
 	    (e->cause == NULL || strcmp(e->cause, "undo") == 0)) {
 		f->end_us = e->t_us;
+		f->undone = true;
 		return 0;
 	}
 	return ONE_OF(fault_name, e->event) ? add_fault(t, e, err) : 0;
@@ -278,42 +316,71 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void
-sort(int64_t *v, size_t n)
+void
+fs_tally_sort(int64_t *v, size_t n)
 {
 	if (n > 1)
 		qsort(v, n, sizeof(*v), by_value);
 }
 
-/* The first word of each stage about fault i, before its member's next one. */
-static void
-follow(struct fs_tally *t, size_t i)
+/* When a member of fault f is to answer again: it was started, or undone. */
+static bool
+is_restart(const struct fs_tally *t, const struct fs_fate *f)
 {
-	const struct fs_fate *f = &t->fate.p[i];
-	struct fs_kind *k = &t->kind.p[f->kind];
-	int64_t until = INT64_MAX, at[FS_STAGES];
-	size_t j;
-	int s;
+	const char *kind = t->kind.p[f->kind].name;
 
-	for (s = 0; s < FS_STAGES; s++)
-		at[s] = INT64_MAX;
+	return strncmp(kind, "kill-", 5) == 0 ||
+	    strncmp(kind, "term-", 5) == 0 ||
+	    strncmp(kind, "drain-", 6) == 0 ||
+	    strncmp(kind, "dead-", 5) == 0;
+}
+
+/* What was said of the member of fault i before its next one. */
+static void
+find_stages(struct fs_tally *t, size_t i)
+{
+	struct fs_fate *f = &t->fate.p[i];
+	int64_t until = INT64_MAX, from;
+	size_t j;
+
 	for (j = i + 1; j < t->fate.n && until == INT64_MAX; j++)
 		if (strcmp(t->fate.p[j].subject, f->subject) == 0)
 			until = t->fate.p[j].t_us;
 	for (j = 0; j < t->said.n; j++) {
 		const struct fs_said *d = &t->said.p[j];
 
-		if (d->t_us >= f->t_us && d->t_us < until &&
-		    d->t_us < at[d->stage] &&
-		    strcmp(d->subject, f->subject) == 0)
-			at[d->stage] = d->t_us;
+		/* Before it is started again it may still answer the old way. */
+		from = d->stage == FS_SERVES && is_restart(t, f) ? f->end_us :
+		    f->t_us;
+		if (d->t_us < from || d->t_us >= until ||
+		    strcmp(d->subject, f->subject) != 0)
+			continue;
+		if (f->stage_us[d->stage] < 0 ||
+		    d->t_us - f->t_us < f->stage_us[d->stage])
+			f->stage_us[d->stage] = d->t_us - f->t_us;
 	}
-	if (at[FS_NOTICED] == INT64_MAX)
+}
+
+/* The first word of each stage about fault i, to those of its kind.  Time to
+ * serve counts from its start. */
+static void
+follow(struct fs_tally *t, size_t i)
+{
+	const struct fs_fate *f = &t->fate.p[i];
+	struct fs_kind *k = &t->kind.p[f->kind];
+	int s;
+
+	find_stages(t, i);
+	if (f->stage_us[FS_SERVES] >= 0 && (f->undone || strncmp(k->name,
+	    "start-", 6) == 0))
+		VEC_PUSH(&k->stage_us[FS_SERVES], f->stage_us[FS_SERVES] -
+		    (is_restart(t, f) ? f->end_us - f->t_us : 0));
+	if (f->stage_us[FS_NOTICED] < 0)
 		return;		/* nobody had to do with that member */
-	k->replayed += at[FS_REPLAYED] != INT64_MAX;
-	for (s = 0; s < FS_STAGES; s++)
-		if (at[s] != INT64_MAX)
-			VEC_PUSH(&k->stage_us[s], at[s] - f->t_us);
+	k->replayed += f->stage_us[FS_REPLAYED] >= 0;
+	for (s = 0; s < FS_SERVES; s++)
+		if (f->stage_us[s] >= 0)
+			VEC_PUSH(&k->stage_us[s], f->stage_us[s]);
 }
 
 int
@@ -328,12 +395,12 @@ fs_tally_end(struct fs_tally *t, struct err *err)
 	for (i = 0; i < t->fate.n; i++)
 		follow(t, i);
 	for (i = 0; i < t->kind.n; i++) {
-		sort(t->kind.p[i].stall_us.p, t->kind.p[i].stall_us.n);
+		fs_tally_sort(t->kind.p[i].stall_us.p, t->kind.p[i].stall_us.n);
 		for (s = 0; s < FS_STAGES; s++)
-			sort(t->kind.p[i].stage_us[s].p,
+			fs_tally_sort(t->kind.p[i].stage_us[s].p,
 			    t->kind.p[i].stage_us[s].n);
 	}
-	sort(t->first_us.p, t->first_us.n);
+	fs_tally_sort(t->first_us.p, t->first_us.n);
 	return 0;
 }
 
@@ -352,6 +419,8 @@ fs_tally_free(struct fs_tally *t)
 	VEC_FREE(&t->fate);
 	VEC_FREE(&t->said);
 	VEC_FREE(&t->tokens);
+	VEC_FREE(&t->answer);
+	VEC_FREE(&t->pace);
 	VEC_FREE(&t->memory);
 	VEC_FREE(&t->first_us);
 }

@@ -13,12 +13,17 @@
 #include "event.h"
 #include "mem.h"
 
-enum fs_stage { FS_NOTICED, FS_MASKED, FS_REPLAYED, FS_REPAIRED, FS_STAGES };
+enum fs_stage { FS_NOTICED, FS_MASKED, FS_REPLAYED, FS_REPAIRED, FS_SERVES,
+	FS_STAGES };
 
 struct fs_fate {		/* one fault */
 	int kind;
 	char subject[48];
 	int64_t t_us, end_us;	/* end: when it was undone; t_us if never */
+	bool undone;
+	int64_t stage_us[FS_STAGES];	/* since t_us; -1: nobody said so */
+	long touched;
+	int64_t stall_us;	/* the longest of the streams touched */
 };
 
 struct fs_kind {		/* all faults of a kind, or all */
@@ -34,8 +39,18 @@ struct fs_said {		/* by a daemon */
 	int64_t t_us;
 };
 
+struct fs_answer_time {		/* a stream that was answered or refused */
+	int64_t sent_us, first_us, total_us;	/* first: -1, none */
+	bool refused;
+};
+
+struct fs_pace {		/* gaps between tokens in a part of the run */
+	int64_t t_us, gaps, p99_us;
+	bool step;		/* beginning with a fault; false: at rest */
+};
+
 struct fs_count {		/* tokens so far */
-	int64_t t_us, n;
+	int64_t t_us, n, flying;
 };
 
 struct fs_memory {		/* of a member's latest process */
@@ -45,6 +60,7 @@ struct fs_memory {		/* of a member's latest process */
 
 struct fs_tally {
 	bool begun, ended;
+	bool watched;		/* the load was not ours */
 	int64_t itl_us;		/* of the undisturbed run, median */
 	int64_t closing_us, last_us;
 	long started, done, lost, wrong, refused, missed, touched, executed;
@@ -54,6 +70,8 @@ struct fs_tally {
 	VEC(struct fs_kind) kind;
 	VEC(struct fs_said) said;
 	VEC(struct fs_count) tokens;
+	VEC(struct fs_answer_time) answer;
+	VEC(struct fs_pace) pace;
 	VEC(struct fs_memory) memory;
 };
 
@@ -65,6 +83,7 @@ int	fs_tally_add(struct fs_tally *t, const struct event *e,
 int	fs_tally_end(struct fs_tally *t, struct err *err);
 void	fs_tally_free(struct fs_tally *t);
 
+void	fs_tally_sort(int64_t *v, size_t n);
 /* Of sorted values; 0 when there are none. */
 int64_t	fs_tally_quantile(const int64_t *v, size_t n, double q);
 /* Tokens a second between two times; 0 when that is no time. */

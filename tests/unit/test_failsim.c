@@ -6,7 +6,9 @@
 #include "mem.h"
 #include "tap.h"
 
+#include "../../src/moe-failsim/fs_bounds.c"
 #include "../../src/moe-failsim/fs_drill.c"
+#include "../../src/moe-failsim/fs_measure.c"
 #include "../../src/moe-failsim/fs_random.c"
 #include "../../src/moe-failsim/fs_tally.c"
 
@@ -61,7 +63,8 @@ test_more(void)
 	    "every 100ms-200ms until 5s kill expert restart 10ms-20ms\n"
 	    "at 1s link e1 delay=5ms,jitter=1ms for 300ms\n"
 	    "at 2s load 10x for 60s\nat 3s do echo  a b\nanswers-out 7 roll any\n"
-	    "at 4s start e3\n");
+	    "at 4s start e3\nat 5s dead expert restart 1s\n"
+	    "at 6s drain e2 restart 2s\nat 7s move\nat 8s move 5\nlast do true\n");
 	struct rng r = { 1, 0 };
 	uint64_t v, lo = UINT64_MAX, hi = 0;
 	int i;
@@ -82,6 +85,12 @@ test_more(void)
 	OK(d->step[4].after_answer == 7 && d->step[4].action == FS_ROLL,
 	    "answers-out ... roll");
 	OK(d->step[5].action == FS_START && !d->step[5].undo, "start");
+	OK(d->step[6].action == FS_DEAD && d->step[6].undo &&
+	    d->step[7].action == FS_DRAIN && d->step[7].undo_after.lo_ns ==
+	    2000000000u, "dead and drain, with a restart");
+	OK(d->step[8].action == FS_MOVE && d->step[8].n_move == 1 &&
+	    d->step[9].n_move == 5, "move");
+	OK(d->step[10].last && !d->step[9].last, "last");
 	fs_drill_free(d);
 }
 
@@ -135,6 +144,9 @@ test_bad(void)
 		{ "moe-drill 1\nat 1s link e1 @/x\n", "what?" },
 		{ "moe-drill 1\nat 1s load manyx\n", "'many' is not a factor" },
 		{ "moe-drill 1\nat 1s do\n", "do what" },
+		{ "moe-drill 1\nat 1s move 0\n", "number from 1 to 64" },
+		{ "moe-drill 1\nat 1s move 3 e1\n", "does not go" },
+		{ "moe-drill 1\nat 1s dead\n", "dead whom" },
 		{ "moe-drill 1\nevery 1s kill e1\n", "count" },
 		{ "moe-drill 1\nevery 2s until 1s kill e1\n", "before the first" },
 		{ "moe-drill 1\nevery 0s count 2 kill e1\n", "no interval" },
@@ -232,6 +244,105 @@ test_tally(void)
 	fs_tally_free(&t);
 }
 
+/* ---- bounds ---- */
+
+/* Calm for two seconds, a fault of one second, and two more. */
+static const char more[] = HEAD
+    "0" ME "drill\tbegin\t-\titl_p50_us=1000\n"
+    "0" ME "drill\ttokens\t-\tn=0\n"
+    "1000000" ME "s1\tdone\t-\tstall_us=900 first_us=5000 total_us=100000\n"
+    "2000000" ME "drill\ttokens\t-\tn=200\n"
+    "2000000" ME "drill\tpace\trest\tgaps=200 p50_us=900 p99_us=2000\n"
+    "2000000" ME "e1\tkill\tkill-expert\tfault=1 line=2\n"
+    "2500000" ME "drill\ttokens\t-\tn=210\n"
+    "2700000" ME "drill\tpace\tstep\tgaps=300 p50_us=900 p99_us=6000\n"
+    "2800000" ME "s2\tdone\t-\tstall_us=900 first_us=5000 total_us=700000\n"
+    "3000000" ME "e1\trestart\tundo\tfault=1\n"
+    "3000000" ME "drill\ttokens\t-\tn=250\n"
+    "3500000" ME "s3\trefused\t-\tstall_us=0 first_us=-1 total_us=1000\n"
+    "4000000" ME "drill\ttokens\t-\tn=350\n"
+    "4000000" ME "drill\tpace\trest\tgaps=200 p50_us=900 p99_us=3000\n"
+    "4000000" ME "drill\tclosing\t-\t-\n"
+    "2001000\ta1\te1\tnoticed\tgone\t-\n"
+    "2002000\ta1\te1\tserves\t-\t-\n"
+    "3080000\ta1\te1\tserves\t-\t-\n"
+    "4000000" ME "drill\tend\t-\tstarted=3 done=2 lost=0 wrong=0 refused=1 "
+    "touched=0 planned=1 executed=1 missed=0\n";
+
+static void
+test_measure(void)
+{
+	struct err err = ERR_INIT;
+	struct fs_measure m;
+	struct fs_tally t;
+
+	EQ_INT(tally(&t, more, "", &err), 0, "a whole drill");
+	fs_measure(&t, &m);
+	OK((int)(m.before + 0.5) == 100 && (int)(m.during + 0.5) == 50 &&
+	    (int)(m.worst + 0.5) == 50 && (int)(m.after + 0.5) == 100,
+	    "rates, also of the worst second");
+	OK(m.step_ratio == 2, "the gaps after a fault, of those at rest");
+	OK(m.serves == 1 && m.serves_p99_us == 80000, "from the start of a "
+	    "server to its first answer (%lld us)", (long long)m.serves_p99_us);
+	OK(m.calm_us == 100000 && m.loaded_us == 700000, "whole answers");
+	EQ_INT(m.recovery_us, 500000, "until nobody is refused");
+	EQ_INT(t.fate.p[0].stage_us[FS_NOTICED], 1000, "of one fault");
+	fs_tally_free(&t);
+}
+
+static void
+test_bounds(void)
+{
+	static const struct { const char *why; struct fs_bounds b; } bad[] = {
+		{ "refused", { .refused = 0 } },
+		{ "--min-during", { .refused = 1, .during_pct = 51 } },
+		{ "--min-after", { .refused = 1, .after_pct = 101 } },
+		{ "--min-worst", { .refused = 1, .worst_pct = 51 } },
+		{ "--max-serves", { .refused = 1, .serves_ms = 79 } },
+		{ "--max-step", { .refused = 1, .step = 1.9 } },
+		{ "--max-slower", { .refused = 1, .slower = 2, .slower_ms = 490 } },
+		{ "--max-recovery", { .refused = 1, .recovery_ms = 499 } },
+	};
+	const struct fs_bounds none = FS_BOUNDS_INIT;
+	struct err err = ERR_INIT;
+	struct fs_kind all = { .name = "all" };
+	struct fs_measure m;
+	struct fs_bounds b;
+	struct fs_tally t;
+	const struct fs_found f = { &t, &all, &m };
+	char text[1000];
+	FILE *fp;
+	size_t i;
+
+	EQ_INT(tally(&t, more, "", &err), 0, "a whole drill");
+	fs_measure(&t, &m);
+	for (i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+		b = none;
+		b.refused = bad[i].b.refused;
+		b.during_pct = bad[i].b.during_pct;
+		b.after_pct = bad[i].b.after_pct;
+		b.worst_pct = bad[i].b.worst_pct;
+#define TAKE(x)	if (bad[i].b.x > 0) b.x = bad[i].b.x
+		TAKE(serves_ms);
+		TAKE(step);
+		TAKE(slower);
+		TAKE(slower_ms);
+		TAKE(recovery_ms);
+		fp = fmemopen(text, sizeof(text), "w");
+		EQ_INT(fs_bounds_tell(&b, &f, "", fp), ERR_NO, "no");
+		fclose(fp);
+		OK(strncmp(text, "no: ", 4) == 0 &&
+		    strstr(text, bad[i].why) != NULL, "%s", text);
+		b.slack = 1.1;
+		fp = fmemopen(text, sizeof(text), "w");
+		EQ_INT(fs_bounds_tell(&b, &f, "", fp), i == 0 ? ERR_NO : 0,
+		    "slack is for times and rates only");
+		fclose(fp);
+		OK(strstr(text, "slack 1.1") != NULL, "and is told");
+	}
+	fs_tally_free(&t);
+}
+
 static void
 test_contradictions(void)
 {
@@ -315,6 +426,8 @@ main(void)
 	test_random();
 	test_bad();
 	test_tally();
+	test_measure();
+	test_bounds();
 	test_contradictions();
 	test_events();
 	return tap_done();
