@@ -334,6 +334,14 @@ ckpt_read(const struct ckpt *c, const struct ckpt_tensor *t, uint64_t at,
 	return 0;
 }
 
+void
+ckpt_read_ahead(const struct ckpt *c, const struct ckpt_tensor *t, uint64_t at,
+    size_t n)
+{
+	posix_fadvise(c->shard.p[t->file].fd, (off_t)(t->offset + at),
+	    (off_t)n, POSIX_FADV_WILLNEED);
+}
+
 /* ---- fingerprint ------------------------------------------------------ */
 
 static uint64_t

@@ -58,6 +58,10 @@ uint64_t ckpt_bytes(const struct ckpt *c);	/* of all tensors */
  * has become shorter, ERR_TEMP for I/O errors, naming file and tensor. */
 int	ckpt_read(const struct ckpt *c, const struct ckpt_tensor *t,
 	    uint64_t at, size_t n, void *buf, struct err *err);
+/* The same bytes will be read soon: lets the system begin now, in its own time.
+ * Only a hint. */
+void	ckpt_read_ahead(const struct ckpt *c, const struct ckpt_tensor *t,
+	    uint64_t at, size_t n);
 /* "BF16"; "?" for none.  Bits of one element; 0 for none. */
 const char *ckpt_dtype_name(enum ckpt_dtype t);
 int	ckpt_dtype_bits(enum ckpt_dtype t);

@@ -13,7 +13,8 @@
 
 #include "mem.h"
 
-#define PIECE_BYTES	((size_t)4 << 20)
+#define PIECE_BYTES	((size_t)1 << 20)
+#define CHECK_BYTES	((size_t)256 << 10)	/* read, then looked at */
 #define PIECE_ROWS	16	/* kern_mat_pack's unit of parallelism */
 #define THREADS		4
 #define MAX_THREADS	64
@@ -53,14 +54,11 @@ all_finite(const void *p, size_t n, enum ckpt_dtype t)
  * an infinity, or SIZE_MAX.  Elements in the gaps are others' (interleaved
  * parts): only a bad one that is ours counts. */
 static size_t
-find_not_finite(const void *buf, enum ckpt_dtype t, const struct model_ref *r,
-    size_t span_n)
+find_not_finite(const void *buf, enum ckpt_dtype t, const struct model_ref *r)
 {
 	size_t eb = t == CKPT_F32 ? 4 : 2, i, j, at;
 	const char *p = buf;
 
-	if (all_finite(p, span_n, t))
-		return SIZE_MAX;
 	for (i = 0; i < (size_t)r->rows; i++)
 		for (j = 0; j < (size_t)r->cols; j++) {
 			at = i * r->rs + j * r->cs;
@@ -95,18 +93,35 @@ slice(const struct model_ref *r, int row0, int rows)
 	return s;
 }
 
+/* Let the system begin to read r. */
+static void
+ahead(const struct model *m, const struct model_ref *r)
+{
+	size_t eb = elem_bytes(r);
+
+	ckpt_read_ahead(model_ckpt(m), r->t, r->elem_off * eb, span(r) * eb);
+}
+
 /* Read span(r) elements into buf; strides stay as they are.  A weight that is
  * no number would make every answer NaN: ERR_DATA. */
 static int
 read_ref(const struct model *m, const struct model_ref *r, void *buf,
     struct err *err)
 {
-	size_t eb = elem_bytes(r), at;
+	size_t eb = elem_bytes(r), bytes = span(r) * eb, done, n, at = SIZE_MAX;
+	bool finite = true;
 
-	if (ckpt_read(model_ckpt(m), r->t, r->elem_off * eb, span(r) * eb, buf,
-	    err) != 0)
-		return -1;
-	at = find_not_finite(buf, r->t->dtype, r, span(r));
+	/* In steps, so that what is looked at is still in a cache. */
+	for (done = 0; done < bytes; done += n) {
+		n = bytes - done < CHECK_BYTES ? bytes - done : CHECK_BYTES;
+		if (ckpt_read(model_ckpt(m), r->t, r->elem_off * eb + done, n,
+		    (char *)buf + done, err) != 0)
+			return -1;
+		finite = finite && all_finite((const char *)buf + done, n / eb,
+		    r->t->dtype);
+	}
+	if (!finite)
+		at = find_not_finite(buf, r->t->dtype, r);
 	if (at != SIZE_MAX)
 		return err_set(err, ERR_DATA, "%s/%s: tensor %s: element %zu "
 		    "is a NaN or an infinity", model_dir(m),
@@ -234,8 +249,10 @@ mat_part(const struct mat_job *j, const struct model_ref *r, int base,
 	struct kern_pack p = { .dst = j->out, .row0 = base + lo,
 	    .rows = hi - lo, .src = buf, .rs = s.rs, .cs = s.cs,
 	    .src_dtype = (enum kern_dtype)ckpt_dtype_kern(s.t->dtype) };
-	int rc = read_ref(j->a->m, &s, buf, err);
+	int rc;
 
+	ahead(j->a->m, &s);
+	rc = read_ref(j->a->m, &s, buf, err);
 	if (rc == 0)
 		kern_mat_pack(j->a->kn, &p);
 	mem_free(buf);
@@ -321,21 +338,25 @@ static const enum model_role ffn_role[][3] = {
 	    MODEL_DENSE_DOWN },
 };
 
+struct packing {
+	const struct kern *kn;
+	const struct model *m;
+	struct kern_expert *x;
+	void *buf;		/* for the largest part */
+};
+
 static int
-pack_part(const struct kern *kn, const struct model *m,
-    const struct model_ref *r, struct kern_expert *x, enum kern_part part,
-    struct err *err)
+pack_part(const struct packing *a, const struct model_ref *r,
+    enum kern_part part, struct err *err)
 {
-	void *buf = mem_alloc(span(r) * elem_bytes(r));
-	struct kern_pack p = { .rows = r->rows, .src = buf, .rs = r->rs,
+	struct kern_pack p = { .rows = r->rows, .src = a->buf, .rs = r->rs,
 	    .cs = r->cs,
 	    .src_dtype = (enum kern_dtype)ckpt_dtype_kern(r->t->dtype) };
-	int rc = read_ref(m, r, buf, err);
 
-	if (rc == 0)
-		kern_expert_pack(kn, x, part, &p);
-	mem_free(buf);
-	return rc;
+	if (read_ref(a->m, r, a->buf, err) != 0)
+		return -1;
+	kern_expert_pack(a->kn, a->x, part, &p);
+	return 0;
 }
 
 static void
@@ -351,17 +372,29 @@ ffn_refs(const struct model *m, enum store_ffn which, int layer, int expert,
 			    model_role_name(ffn_role[which][part]));
 }
 
+/* One buffer for the three parts, in huge pages: mapping it page by page would
+ * take as long as reading into it. */
 static int
 pack_parts(const struct kern *kn, const struct model *m,
     const struct model_ref r[3], struct kern_expert *x, struct err *err)
 {
-	int part;
+	struct packing a = { kn, m, x, NULL };
+	size_t bytes = 0, n;
+	int part, rc = 0;
 
-	for (part = KERN_GATE; part <= KERN_DOWN; part++)
-		if (pack_part(kn, m, &r[part], x, (enum kern_part)part,
-		    err) != 0)
-			return -1;
-	return 0;
+	for (part = KERN_GATE; part <= KERN_DOWN; part++) {
+		ahead(m, &r[part]);
+		n = span(&r[part]) * elem_bytes(&r[part]);
+		bytes = n > bytes ? n : bytes;
+	}
+	a.buf = mem_map(bytes);
+	if (a.buf == NULL)
+		return err_set(err, ERR_TEMP, "no memory for %zu bytes to "
+		    "read weights into", bytes);
+	for (part = KERN_GATE; rc == 0 && part <= KERN_DOWN; part++)
+		rc = pack_part(&a, &r[part], (enum kern_part)part, err);
+	mem_unmap(a.buf, bytes);
+	return rc;
 }
 
 int

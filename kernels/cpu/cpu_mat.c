@@ -87,23 +87,52 @@ pack_row_bf16(struct kern_mat *m, int row, const struct kern_pack *p, size_t i)
 		memcpy(&b[k * CPU_LANES], s + 4 * k, 2);
 }
 
+/* Source rows i .. i + 7 into packed rows row .. row + 7, whose lanes stand side
+ * by side (row is a multiple of 8): each store goes on where the last one
+ * ended, while a row by itself touches every line of its block for 4 bytes. */
 static void
-pack_any(struct kern_mat *m, int row, const struct kern_pack *p, size_t i)
+pack_eight_bf16(struct kern_mat *m, int row, const struct kern_pack *p,
+    size_t i)
 {
-	if (m->dtype == KERN_BF16 && p->src_dtype == KERN_BF16 && p->cs == 1)
-		pack_row_bf16(m, row, p, i);
+	size_t lane, k, r, n = (size_t)m->k / 2;
+	uint32_t *b = row_block(m, row, &lane);
+	const char *s = (const char *)p->src + 2 * i * p->rs;
+
+	b += lane;
+	for (k = 0; k < n; k++)
+		for (r = 0; r < 8; r++)
+			memcpy(&b[k * CPU_LANES + r], s + 2 * r * p->rs +
+			    4 * k, 4);
+}
+
+/* Source row i, or the eight rows from it on where that can be; packed row
+ * `row`, of `left` in the source.  Returns how many. */
+static int
+pack_some(struct kern_mat *m, int row, const struct kern_pack *p, int i,
+    int left)
+{
+	bool pairs = m->dtype == KERN_BF16 && p->src_dtype == KERN_BF16 &&
+	    p->cs == 1;
+
+	if (pairs && row % 8 == 0 && left >= 8 && m->k % 2 == 0) {
+		pack_eight_bf16(m, row, p, (size_t)i);
+		return 8;
+	}
+	if (pairs)
+		pack_row_bf16(m, row, p, (size_t)i);
 	else
-		pack_row(m, row, p, i);
+		pack_row(m, row, p, (size_t)i);
+	return 1;
 }
 
 void
 cpu_mat_pack(const struct kern *kn, const struct kern_pack *p)
 {
-	int i;
+	int i, n;
 
 	(void)kn;
-	for (i = 0; i < p->rows; i++)
-		pack_any(p->dst, p->row0 + i, p, (size_t)i);
+	for (i = 0; i < p->rows; i += n)
+		n = pack_some(p->dst, p->row0 + i, p, i, p->rows - i);
 }
 
 /*
@@ -115,12 +144,12 @@ void
 cpu_mat_glu_pack(const struct kern *kn, struct kern_mat *m,
     enum kern_part part, const struct kern_pack *p)
 {
-	int i;
+	int i, n;
 
 	(void)kn;
-	for (i = 0; i < p->rows; i++)
-		pack_any(m, i / 8 * 16 + i % 8 + (part == KERN_UP ? 8 : 0), p,
-		    (size_t)i);
+	for (i = 0; i < p->rows; i += n)
+		n = pack_some(m, i / 8 * 16 + i % 8 + (part == KERN_UP ? 8 : 0),
+		    p, i, p->rows - i);
 }
 
 void

@@ -5,6 +5,7 @@
 #include "bench_gen.h"
 #include "bench_kern.h"
 #include "bench_link.h"
+#include "bench_load.h"
 #include "bench_model.h"
 #include "bench_plot.h"
 #include "bench_sim.h"
@@ -26,6 +27,7 @@ main(int argc, char **argv)
 		    bench_kern_main },
 		{ "link", "measure round trips of a transport",
 		    bench_link_main },
+		{ "load", "measure loading, cold and warm", bench_load_main },
 		{ "model", "write a checkpoint with random weights",
 		    bench_model_main },
 		{ "plot", "draw columns of a stream", bench_plot_main },
