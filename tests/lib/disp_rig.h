@@ -45,6 +45,12 @@ clock_ns(void)
 }
 
 uint64_t
+clock_real(uint64_t ns)
+{
+	return ns;
+}
+
+uint64_t
 clock_left(uint64_t deadline_ns)
 {
 	return deadline_ns > fake_now ? deadline_ns - fake_now : 0;
