@@ -40,6 +40,17 @@
 typedef void cpu_tile_fn(float *acc, const void *w, const void *const *x,
     int m, int nb, int k);
 
+/* Rows of the next tile when so many are left: as few tiles as can be, of about
+ * the same size.  8 rows are 4 and 4: in a tile of 2 rows too few sums are
+ * under way to hide the latency of a multiply-add. */
+static inline int
+cpu_tile_rows(int left)
+{
+	int tiles = (left + CPU_ROWS - 1) / CPU_ROWS;
+
+	return (left + tiles - 1) / tiles;
+}
+
 /* One query of attention as it streams over blocks of keys. */
 struct cpu_query {
 	const float *q;		/* [dk], padded with zeros */

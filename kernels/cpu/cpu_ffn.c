@@ -141,16 +141,16 @@ do_item(const struct job *j, int stage, size_t item)
 	int b0 = (int)(it / p->chunks) * p->nb[stage];
 	int nb = blocks - b0 < p->nb[stage] ? blocks - b0 : p->nb[stage];
 	int r = (int)(it % p->chunks) * CHUNK;
-	int end = g->n - r < CHUNK ? g->n : r + CHUNK;
+	int end = g->n - r < CHUNK ? g->n : r + CHUNK, m;
 	const char *wp = (const char *)w->data +
 	    (size_t)b0 * cpu_block_bytes(w);
 
-	for (; r < end; r += CPU_ROWS) {
-		int m = end - r < CPU_ROWS ? end - r : CPU_ROWS, i;
-		int row = g->first + r;
+	for (; r < end; r += m) {
+		int row = g->first + r, i;
 		int at[3] = { row, b0, nb };
 		const void *mid[CPU_ROWS];
 
+		m = cpu_tile_rows(end - r);
 		if (stage == 0) {
 			j->tile(acc, wp, j->x + row, m, nb, w->k);
 			finish_up(j, g, acc, m, at);

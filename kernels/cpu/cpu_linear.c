@@ -50,13 +50,12 @@ do_item(const struct job *j, size_t item)
 	int b0 = (int)(item / j->chunks) * j->nb;
 	int nb = j->blocks - b0 < j->nb ? j->blocks - b0 : j->nb;
 	int r = (int)(item % j->chunks) * CHUNK;
-	int end = j->a->m - r < CHUNK ? j->a->m : r + CHUNK;
+	int end = j->a->m - r < CHUNK ? j->a->m : r + CHUNK, m, b, i;
 	const char *wp = (const char *)w->data +
 	    (size_t)b0 * cpu_block_bytes(w);
 
-	for (; r < end; r += CPU_ROWS) {
-		int m = end - r < CPU_ROWS ? end - r : CPU_ROWS, b, i;
-
+	for (; r < end; r += m) {
+		m = cpu_tile_rows(end - r);
 		j->tile(acc, wp, j->x + r, m, nb, w->k);
 		for (b = 0; b < nb; b++)
 			for (i = 0; i < m; i++)
