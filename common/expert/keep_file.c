@@ -36,7 +36,7 @@ probe_mat(const struct kern *kn, struct kern_mat *m, int n, int k)
 {
 	m->n = n;
 	m->k = k;
-	m->dtype = kern_act(kn);
+	m->dtype = kern_weights(kn);
 	m->bytes = kern_mat_bytes(kn, n, k, m->dtype);
 	m->data = mem_aligned(64, m->bytes);
 	return m->data;

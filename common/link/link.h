@@ -34,7 +34,7 @@
 enum link_role { LINK_EXPERT = 1, LINK_FRONT = 2, LINK_ROUTE = 3, LINK_TOOL = 4 };
 
 /* What each side says of itself in HELLO.  A mismatch of version, fingerprint,
- * shape, dtype or (unless both allow mixed) variant is refused with both
+ * shape, dtypes or (unless both allow mixed) variant is refused with both
  * values in the text; zero/empty fields of a tool or router are not compared. */
 struct link_hello {
 	enum link_role role;
@@ -43,6 +43,7 @@ struct link_hello {
 	uint64_t fingerprint;	/* of the model */
 	char variant[LINK_VARIANT];	/* kern_variant() */
 	uint8_t act;		/* enum kern_dtype of rows */
+	uint8_t weights;	/* of packed matrices; 0: the same as act */
 	bool mixed;		/* other variants are welcome */
 	uint32_t hidden, n_layer, n_expert, top_k;
 };

@@ -13,6 +13,7 @@ link_hello_to_msg(const struct link_hello *h, struct msg_hello *m)
 	memset(m, 0, sizeof(*m));
 	m->role = (uint8_t)h->role;
 	m->act = h->act;
+	m->weights = h->weights;
 	m->mixed = h->mixed;
 	memcpy(m->name, h->name, sizeof(m->name));
 	memcpy(m->variant, h->variant, sizeof(m->variant));
@@ -30,6 +31,7 @@ link_hello_from_msg(const struct msg_hello *m, struct link_hello *h)
 	memset(h, 0, sizeof(*h));
 	h->role = (enum link_role)m->role;
 	h->act = m->act;
+	h->weights = m->weights;
 	h->mixed = m->mixed;
 	memcpy(h->name, m->name, sizeof(h->name));
 	memcpy(h->variant, m->variant, sizeof(h->variant));
@@ -85,6 +87,27 @@ same_act(const struct link_hello *a, const struct link_hello *b,
 	    kern_dtype_name((enum kern_dtype)b->act));
 }
 
+static const char *
+weights_name(const struct link_hello *h)
+{
+	return kern_dtype_name((enum kern_dtype)(h->weights != 0 ? h->weights :
+	    h->act));
+}
+
+/* Welcome or not, other variants are about the last bits of a number; weights
+ * of another form are other weights. */
+static int
+same_weights(const struct link_hello *a, const struct link_hello *b,
+    struct err *err)
+{
+	if ((is_loose(a) && a->weights == 0) ||
+	    (is_loose(b) && b->weights == 0) ||
+	    strcmp(weights_name(a), weights_name(b)) == 0)
+		return 0;
+	return err_set(err, ERR_DATA, "weights: '%s' has %s, '%s' has %s",
+	    a->name, weights_name(a), b->name, weights_name(b));
+}
+
 int
 link_hello_match(const struct link_hello *me, const struct link_hello *peer,
     struct err *err)
@@ -99,7 +122,7 @@ link_hello_match(const struct link_hello *me, const struct link_hello *peer,
 	    same(me, peer, "experts", me->n_expert, peer->n_expert,
 	    err) != 0 ||
 	    same(me, peer, "top-k", me->top_k, peer->top_k, err) != 0 ||
-	    same_act(me, peer, err) != 0)
+	    same_act(me, peer, err) != 0 || same_weights(me, peer, err) != 0)
 		return -1;
 	return same_variant(me, peer, err);
 }

@@ -538,6 +538,12 @@ model_file_bytes(const struct model *m)
 }
 
 enum kern_dtype
+model_pick_weights(enum kern_dtype act, enum model_weights want)
+{
+	return want == MODEL_Q8 ? KERN_Q8 : act;
+}
+
+enum kern_dtype
 model_pick_act(const struct model *m, enum model_dtype want)
 {
 	struct model_ref r;

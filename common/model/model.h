@@ -103,4 +103,10 @@ enum model_dtype { MODEL_AUTO = 0, MODEL_F32, MODEL_BF16 };
 #define MODEL_DTYPES	"auto|f32|bf16"		/* for CLI_ENUM */
 enum kern_dtype model_pick_act(const struct model *m, enum model_dtype want);
 
+/* --weights: how experts and projections are packed: as the activations, or in
+ * int8 blocks, whatever the file holds. */
+enum model_weights { MODEL_NATIVE = 0, MODEL_Q8 };
+#define MODEL_WEIGHTS	"native|q8"		/* for CLI_ENUM */
+enum kern_dtype model_pick_weights(enum kern_dtype act, enum model_weights want);
+
 #endif

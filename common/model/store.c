@@ -408,10 +408,10 @@ store_load_ffn(const struct kern *kn, const struct model *m,
 
 	ffn_refs(m, which, layer, expert, r);
 	rc = mat_alloc(kn, 2 * r[KERN_GATE].rows, r[KERN_GATE].cols,
-	    kern_act(kn), &x.gate_up, err);
+	    kern_weights(kn), &x.gate_up, err);
 	if (rc == 0)
 		rc = mat_alloc(kn, r[KERN_DOWN].rows, r[KERN_DOWN].cols,
-		    kern_act(kn), &x.down, err);
+		    kern_weights(kn), &x.down, err);
 	if (rc == 0)
 		rc = pack_parts(kn, m, r, &x, err);
 	if (rc != 0)
@@ -430,11 +430,11 @@ store_expert_shape(const struct kern *kn, const struct model *m,
 	*out = (struct kern_expert){
 	    .gate_up = { .n = 2 * c->inter, .k = c->hidden },
 	    .down = { .n = c->hidden, .k = c->inter } };
-	out->gate_up.dtype = out->down.dtype = kern_act(kn);
+	out->gate_up.dtype = out->down.dtype = kern_weights(kn);
 	out->gate_up.bytes = kern_mat_bytes(kn, 2 * c->inter, c->hidden,
-	    kern_act(kn));
+	    kern_weights(kn));
 	out->down.bytes = kern_mat_bytes(kn, c->hidden, c->inter,
-	    kern_act(kn));
+	    kern_weights(kn));
 }
 
 int

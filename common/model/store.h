@@ -30,7 +30,7 @@ struct store_mat {
 	const struct model *m;
 	const struct model_ref *ref;
 	int n_ref;
-	enum kern_dtype dtype;	/* packed: KERN_F32 or KERN_BF16 */
+	enum kern_dtype dtype;	/* packed: KERN_F32, KERN_BF16 or KERN_Q8 */
 	int threads;		/* that read and pack; 0: one */
 };
 int	store_load_mat(const struct store_mat *a, struct kern_mat *out,
@@ -39,7 +39,7 @@ void	store_free_mat(const struct kern *kn, struct kern_mat *mat);
 
 /* A gate-up-down block: routed expert, shared expert or dense MLP. */
 enum store_ffn { STORE_EXPERT, STORE_SHARED, STORE_DENSE };
-/* Packed in kern_act(kn).  expert is ignored but for STORE_EXPERT. */
+/* Packed in kern_weights(kn).  expert is ignored but for STORE_EXPERT. */
 int	store_load_ffn(const struct kern *kn, const struct model *m,
 	    enum store_ffn which, int layer, int expert,
 	    struct kern_expert *out, struct err *err);

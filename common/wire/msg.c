@@ -45,6 +45,7 @@ msg_put_hello(struct str *out, const struct msg_hello *h)
 	put_num(out, MSG_F_FINGERPRINT, 8, h->fingerprint);
 	put_str(out, MSG_F_VARIANT, h->variant);
 	put_num(out, MSG_F_ACT, 1, h->act);
+	put_num(out, MSG_F_WEIGHTS, 1, h->weights);
 	put_num(out, MSG_F_MIXED, 1, h->mixed);
 	put_num(out, MSG_F_HIDDEN, 4, h->hidden);
 	put_num(out, MSG_F_LAYERS, 4, h->n_layer);
@@ -97,6 +98,7 @@ fixed_bytes(int id)
 		[MSG_F_HEARTBEAT_US] = 4, [MSG_F_FEATURES] = 4,
 		[MSG_F_EPOCH] = 2, [MSG_F_TOKEN] = MSG_TOKEN,
 		[MSG_F_NONCE] = MSG_PROOF, [MSG_F_PROOF] = MSG_PROOF,
+		[MSG_F_WEIGHTS] = 1,
 	};
 
 	return id < (int)sizeof(size) ? size[id] : 0;
@@ -123,6 +125,7 @@ take_field(int id, struct buf *v, struct msg_hello *h)
 	case MSG_F_FINGERPRINT:	h->fingerprint = buf_u64(v); break;
 	case MSG_F_VARIANT:	buf_text(v, v->n, h->variant, MSG_NAME); break;
 	case MSG_F_ACT:		h->act = buf_u8(v); break;
+	case MSG_F_WEIGHTS:	h->weights = buf_u8(v); break;
 	case MSG_F_MIXED:	h->mixed = buf_u8(v) != 0; break;
 	case MSG_F_HIDDEN:	h->hidden = buf_u32(v); break;
 	case MSG_F_LAYERS:	h->n_layer = buf_u32(v); break;
@@ -161,10 +164,10 @@ msg_get_hello(const void *p, size_t n, struct msg_hello *h, struct err *err)
 		if (want != 0 && (size_t)len != want)
 			return err_set(err, ERR_DATA, "hello: field %d has %d "
 			    "bytes, want %zu", id, len, want);
-		if (id <= MSG_F_PROOF && (seen >> id & 1) != 0)
+		if (id <= MSG_F_MAX && (seen >> id & 1) != 0)
 			return err_set(err, ERR_DATA, "hello: field %d comes "
 			    "twice", id);
-		if (id <= MSG_F_PROOF)
+		if (id <= MSG_F_MAX)
 			seen |= 1u << id;
 		buf_init(&v, p, (size_t)len);
 		take_field(id, &v, &d);

@@ -43,7 +43,9 @@ enum msg_field {		/* explicit numbers: they are the wire's */
 	MSG_F_NONCE = 18,	/* 32 bytes, HELLO of who has a key */
 	MSG_F_PROOF = 19,	/* 32 bytes, WELCOME's last field, if HELLO had a
 				 * nonce */
+	MSG_F_WEIGHTS = 20,	/* u8, enum kern_dtype; none: the same as ACT */
 };
+#define MSG_F_MAX	MSG_F_WEIGHTS
 
 #define MSG_PROOF_FIELD	(4 + MSG_PROOF)	/* bytes that it takes */
 
@@ -52,7 +54,7 @@ enum msg_feature {
 };
 
 struct msg_hello {		/* HELLO and WELCOME */
-	uint8_t role, act;
+	uint8_t role, act, weights;
 	bool mixed;
 	char name[MSG_NAME], variant[MSG_NAME];
 	uint64_t incarnation, fingerprint;

@@ -6,14 +6,26 @@
 
 #define LOAD_THREADS	4
 
+/* What a matrix is packed in.  A router decides by small differences, and an
+ * embedding is copied out of, not computed with (but where it is the head,
+ * too, which then reads it as it is): they are never quantised. */
+static enum kern_dtype
+form_of(const struct at_model *am, enum model_role role)
+{
+	if (role == MODEL_ROUTER || role == MODEL_SHARED_ROUTER ||
+	    role == MODEL_EMBED)
+		return am->act;
+	return kern_weights(am->kn);
+}
+
 /* The matrix of a role; nothing (and data NULL) where the model has none. */
 static int
 load_mat(struct at_model *am, enum model_role role, int layer,
     struct kern_mat *out, struct err *err)
 {
 	struct model_ref ref;
-	const struct store_mat a = { am->kn, am->m, &ref, 1, am->act,
-	    LOAD_THREADS };
+	const struct store_mat a = { am->kn, am->m, &ref, 1,
+	    form_of(am, role), LOAD_THREADS };
 
 	if (!model_ref(am->m, role, layer, 0, &ref))
 		return 0;

@@ -49,8 +49,9 @@ open_emu(struct at_main *a, const struct kern_opt *ko, struct err *err)
 static int
 open_kern(struct at_main *a, struct err *err)
 {
-	const struct kern_opt o = { .isa = a->isa,
-	    .act = model_pick_act(a->m, (enum model_dtype)a->dtype),
+	enum kern_dtype act = model_pick_act(a->m, (enum model_dtype)a->dtype);
+	const struct kern_opt o = { .isa = a->isa, .act = act,
+	    .weights = model_pick_weights(act, (enum model_weights)a->weights),
 	    .threads = (int)a->threads };
 	char why[KERN_WHY];
 
@@ -185,6 +186,7 @@ open_port(struct at_main *a, uint64_t fingerprint, struct err *err)
 	snprintf(o.me.variant, sizeof(o.me.variant), "%s",
 	    kern_variant(a->kn));
 	o.me.act = (uint8_t)kern_act(a->kn);
+	o.me.weights = (uint8_t)kern_weights(a->kn);
 	o.me.mixed = a->mixed;
 	o.crc = a->crc;
 	o.wire = a->wire;

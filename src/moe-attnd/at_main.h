@@ -25,7 +25,7 @@ struct at_main {
 	struct link_sec_opt sec;
 	bool no_sandbox, profile;
 	bool local, no_prefix, mixed, crc, dry_run, experiment;
-	int tls, dtype, kv_dtype, quiet, verbose;
+	int tls, weights, dtype, kv_dtype, quiet, verbose;
 	int reduce;		/* enum kern_sum_rule */
 	const char *groups;
 	int n_group, attn_policy;

@@ -56,6 +56,8 @@ model_options(struct at_main *a, struct option_list *all)
 	    "the model's name in the API (default: the directory's)", 0, 0, NULL },
 	{ 0, "dtype", CLI_ENUM, &a->dtype, MODEL_DTYPES,
 	    "what to compute in (auto: the checkpoint's type)", 0, 0, NULL },
+	{ 0, "weights", CLI_ENUM, &a->weights, MODEL_WEIGHTS,
+	    "form of weights in memory (native: that of --dtype)", 0, 0, NULL },
 	{ 0, "threads", CLI_INT, &a->threads, "N",
 	    "threads that compute (default: all processors)", 0, 1024, NULL },
 	{ 0, "device", CLI_STR, &a->device, "DEV",

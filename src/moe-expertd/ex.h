@@ -31,7 +31,7 @@ struct ex_opt {
 	const char *model, *cluster, *listen, *name, *experts, *isa, *device;
 	const char *keep, *cache;
 	struct link_sec_opt sec;
-	int dtype, policy;	/* of CLI_ENUM */
+	int dtype, weights, policy;	/* of CLI_ENUM */
 	int64_t threads, batch, block, lookahead, ready_fd, scale;
 	uint64_t memory, hold_ns, urgent_ns, drain_ns, idle_ns;
 	double decay;

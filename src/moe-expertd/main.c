@@ -79,6 +79,8 @@ open_model(struct ex *ex, struct err *err)
 		return -1;
 	ex->cfg = model_cfg(ex->model);
 	ko.act = model_pick_act(ex->model, (enum model_dtype)ex->opt.dtype);
+	ko.weights = model_pick_weights(ko.act,
+	    (enum model_weights)ex->opt.weights);
 	if (open_kern(ex, &ko, err) != 0)
 		return -1;
 	ex->row_bytes = kern_dtype_bytes(ko.act, (size_t)ex->cfg->hidden);
@@ -182,6 +184,7 @@ open_port(struct ex *ex, struct err *err)
 	    kern_variant(ex->kern));
 	lo.me.incarnation = rng_at(clock_ns(), (uint64_t)getpid(), 0);
 	lo.me.act = (uint8_t)kern_act(ex->kern);
+	lo.me.weights = (uint8_t)kern_weights(ex->kern);
 	lo.me.mixed = ex->opt.mixed;
 	lo.me.hidden = (uint32_t)ex->cfg->hidden;
 	lo.me.n_layer = (uint32_t)ex->cfg->n_layer;

@@ -57,7 +57,7 @@ fake_mat(const struct kern *kn, struct kern_mat *m, int n, int k)
 {
 	m->n = n;
 	m->k = k;
-	m->dtype = kern_act(kn);
+	m->dtype = kern_weights(kn);
 	m->bytes = kern_mat_bytes(kn, n, k, m->dtype);
 	m->data = kern_mem_alloc(kn, m->bytes);
 }
@@ -170,8 +170,8 @@ fake_init(struct fake *f, struct kern *kn, struct resid_source *src)
 	src->n_layer = FAKE_LAYERS;
 	src->n_expert = FAKE_EXPERTS;
 	src->expert_bytes =
-	    kern_mat_bytes(kn, 2 * FAKE_I, FAKE_H, kern_act(kn)) +
-	    kern_mat_bytes(kn, FAKE_H, FAKE_I, kern_act(kn));
+	    kern_mat_bytes(kn, 2 * FAKE_I, FAKE_H, kern_weights(kn)) +
+	    kern_mat_bytes(kn, FAKE_H, FAKE_I, kern_weights(kn));
 	src->has = fake_has;
 	src->file_bytes = fake_file_bytes;
 	src->load = fake_load;

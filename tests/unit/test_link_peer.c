@@ -342,6 +342,10 @@ test_hello(const char *tp)
 	f.me.act = 3;
 	expect_refusal(tp, s->addr, &f, "has f32", "has bf16");
 	f = base;
+	f.me.weights = 4;
+	expect_refusal(tp, s->addr, &f, "weights: 'e' has f32",
+	    "'f' has q8");
+	f = base;
 	snprintf(f.me.variant, sizeof(f.me.variant), "cpu-y");
 	f.me.mixed = true;
 	expect_refusal(tp, s->addr, &f, "cpu-x", "cpu-y");
@@ -358,6 +362,13 @@ test_hello(const char *tp)
 	p = rig_open(&f);
 	q = link_dial(p, s->addr, NULL, NULL);
 	OK(rig_until(p, LINK_UP, q, &ev), "%s both allow mixed: up", tp);
+	link_port_close(p);
+	f.me.weights = 4;
+	expect_refusal(tp, s->addr, &f, "has f32", "has q8");
+	f.me.weights = 1;	/* f32, which a missing one means here */
+	p = rig_open(&f);
+	q = link_dial(p, s->addr, NULL, NULL);
+	OK(rig_until(p, LINK_UP, q, &ev), "%s weights said or not: up", tp);
 	link_port_close(p);
 	rig_stop(s);
 

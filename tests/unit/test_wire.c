@@ -215,7 +215,7 @@ test_frame_limits(void)
 static struct msg_hello
 some_hello(void)
 {
-	struct msg_hello h = { .role = 2, .act = 3, .mixed = true,
+	struct msg_hello h = { .role = 2, .act = 3, .weights = 4, .mixed = true,
 	    .name = "f0", .variant = "cpu", .incarnation = 1,
 	    .fingerprint = 2, .hidden = 3, .n_layer = 4, .n_expert = 5,
 	    .top_k = 6, .slot_bytes = 4096, .depth = 8, .heartbeat_us = 9,
@@ -236,7 +236,7 @@ test_msg(void)
 
 	msg_put_hello(&s, &h);
 	OK(msg_get_hello(s.p, s.n, &d, &err) == 0 && d.role == 2 &&
-	    d.act == 3 && d.mixed && strcmp(d.name, "f0") == 0 &&
+	    d.act == 3 && d.weights == 4 && d.mixed && strcmp(d.name, "f0") == 0 &&
 	    strcmp(d.variant, "cpu") == 0 && d.incarnation == 1 &&
 	    d.fingerprint == 2 && d.hidden == 3 && d.n_layer == 4 &&
 	    d.n_expert == 5 && d.top_k == 6 && d.slot_bytes == 4096 &&
@@ -248,7 +248,7 @@ test_msg(void)
 		whole += msg_get_hello(copy, n, &d, NULL) == 0;
 		mem_free(copy);
 	}
-	EQ_INT(whole, 17, "cut anywhere but between two fields: an error");
+	EQ_INT(whole, 18, "cut anywhere but between two fields: an error");
 	str_add(&s, "\x63\x00\x03\x00" "abc", 7);
 	OK(msg_get_hello(s.p, s.n, &d, &err) == 0, "an unknown field is skipped");
 	str_add(&s, "\x01\x00\x01\x00\x02", 5);
