@@ -23,13 +23,16 @@
 #define CPU_BLOCKS	8	/* most blocks of a tile call */
 #define CPU_KEYS	64	/* key positions of an attention block */
 
-/* Before a loop over an array of accumulators whose count is a constant after
+/* CPU_ROLL: before a loop that must stay one.  CPU_UNROLL:
+ * before a loop over an array of accumulators whose count is a constant after
  * inlining: gcc must unroll it early to keep the array in registers; clang
  * does so by itself, and better without the hint. */
 #ifdef __clang__
 #define CPU_UNROLL
+#define CPU_ROLL	_Pragma("clang loop unroll(disable)")
 #else
 #define CPU_UNROLL	_Pragma("GCC unroll 24")
+#define CPU_ROLL	_Pragma("GCC unroll 1")
 #endif
 
 /*

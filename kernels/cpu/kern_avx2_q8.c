@@ -168,23 +168,55 @@ pair(const int16_t *v)
 	return _mm256_set1_epi32(both);
 }
 
-/* c += (8 outputs at p) * 4 values of x[r] at v, for M rows. */
+#define GROUP	3		/* rows whose integers fit the registers */
+
+/* The even and the odd k of 8 outputs, as 16 bits. */
 INLINE void
-step(__m256i *c, const char *p, const struct cpu_q8_x16 *const *x, size_t b,
-    int v, int M)
+load_pairs(__m256i *even, __m256i *odd, const char *p)
 {
 	__m256i w = _mm256_load_si256((const __m256i *)(const void *)p);
-	__m256i even = _mm256_and_si256(w, _mm256_set1_epi16(0xff));
-	__m256i odd = _mm256_srli_epi16(w, 8);
-	int r;
+
+	*even = _mm256_and_si256(w, _mm256_set1_epi16(0xff));
+	*odd = _mm256_srli_epi16(w, 8);
+}
+
+INLINE __m256i
+madd2(__m256i c, __m256i even, __m256i odd, __m256i x0, __m256i x1)
+{
+	c = _mm256_add_epi32(c, _mm256_madd_epi16(even, x0));
+	return _mm256_add_epi32(c, _mm256_madd_epi16(odd, x1));
+}
+
+/* sum += block b of M <= GROUP rows times the 16 outputs at p. */
+INLINE void
+block(__m256 *sum, const __m256 s[2], const char *p,
+    const struct cpu_q8_x16 *const *x, size_t b, int M)
+{
+	__m256i c[2 * GROUP], even[2], odd[2], x0, x1;
+	int i, r;
 
 CPU_UNROLL
-	for (r = 0; r < M; r++) {
-		c[r] = _mm256_add_epi32(c[r],
-		    _mm256_madd_epi16(even, pair(x[r][b].v + v)));
-		c[r] = _mm256_add_epi32(c[r],
-		    _mm256_madd_epi16(odd, pair(x[r][b].v + v + 2)));
+	for (r = 0; r < M; r++)
+		c[2 * r] = c[2 * r + 1] = _mm256_set1_epi32(x[r][b].bias);
+	/* Unrolled, gcc would do all products first, then the sums. */
+CPU_ROLL
+	for (i = 0; i < CPU_Q8; i += 4, p += 64) {
+		load_pairs(&even[0], &odd[0], p);
+		load_pairs(&even[1], &odd[1], p + 32);
+CPU_UNROLL
+		for (r = 0; r < M; r++) {
+			x0 = pair(x[r][b].v + i);
+			x1 = pair(x[r][b].v + i + 2);
+			c[2 * r] = madd2(c[2 * r], even[0], odd[0], x0, x1);
+			c[2 * r + 1] = madd2(c[2 * r + 1], even[1], odd[1], x0,
+			    x1);
+		}
 	}
+CPU_UNROLL
+	for (r = 0; r < 2 * M; r++)
+		sum[r] = _mm256_fmadd_ps(_mm256_mul_ps(s[r % 2],
+		    _mm256_set1_ps(x[r / 2][b].scale)),
+		    _mm256_cvtepi32_ps(c[r]), sum[r]);
 }
 
 /* M rows, a constant after inlining, times 16 outputs. */
@@ -192,10 +224,10 @@ INLINE void
 tile(float *acc, const char *w, const struct cpu_q8_x16 *const *x,
     size_t blocks, int M)
 {
-	__m256i c[2 * CPU_ROWS];	/* of low lanes, then of high ones */
+	const int first = M <= GROUP ? M : (M + 1) / 2;
 	__m256 sum[2 * CPU_ROWS], s[2];
 	size_t b;
-	int i, r;
+	int i;
 
 CPU_UNROLL
 	for (i = 0; i < 2 * M; i++)
@@ -204,25 +236,16 @@ CPU_UNROLL
 		const char *p = w + cpu_q8_at(b);
 
 CPU_UNROLL
-		for (r = 0; r < M; r++)
-			c[r] = c[M + r] = _mm256_set1_epi32(x[r][b].bias);
-		for (i = 0; i < CPU_Q8; i += 4, p += 64) {
-			_mm_prefetch(p + AHEAD, _MM_HINT_T0);
-			step(c, p, x, b, i, M);
-			step(c + M, p + 32, x, b, i, M);
-		}
+		for (i = 0; i < 16 * CPU_Q8; i += 64)
+			_mm_prefetch(p + AHEAD + i, _MM_HINT_T0);
 		scales(s, w, b);
-CPU_UNROLL
-		for (i = 0; i < 2 * M; i++)
-			sum[i] = _mm256_fmadd_ps(_mm256_mul_ps(s[i / M],
-			    _mm256_set1_ps(x[i % M][b].scale)),
-			    _mm256_cvtepi32_ps(c[i]), sum[i]);
+		block(sum, s, p, x, b, first);
+		if (M > first)
+			block(sum + 2 * first, s, p, x + first, b, M - first);
 	}
 CPU_UNROLL
-	for (r = 0; r < M; r++) {
-		_mm256_store_ps(acc + r * 16, sum[r]);
-		_mm256_store_ps(acc + r * 16 + 8, sum[M + r]);
-	}
+	for (i = 0; i < 2 * M; i++)
+		_mm256_store_ps(acc + i * 8, sum[i]);
 }
 
 static void

@@ -67,6 +67,7 @@ CPU_UNROLL
 CPU_UNROLL
 		for (i = 0; i < M * NB; i++)
 			c[i] = _mm512_set1_epi32(x[i % M][b].bias);
+CPU_ROLL
 		for (i = 0; i < CPU_Q8; i += 4)
 			step(c, w + cpu_q8_at(b) + i * 16, stride, x, b, i, M,
 			    NB);

@@ -2,7 +2,8 @@
  * bench_kern.c - the verb: for each operation and number of rows, the median
  * time of a call, set against the limit that binds: reading the bytes that the
  * call must read, or doing its multiply-adds, both at the pace that was
- * measured between the calls.  With a peer, its calls alternate with ours.
+ * measured between the calls.  With a peer (another library, or we with weights
+ * of the other form), its calls alternate with ours.
  */
 #include "bench_kern.h"
 
@@ -25,9 +26,11 @@
 #define READ_BYTES	((size_t)128 << 20)	/* a bandwidth sample */
 #define COLD_BYTES	((size_t)512 << 20)
 
+#define DTYPES		"f32|bf16|q8"
+
 struct opts {
 	const char *op, *rows, *shape, *isa, *peer;
-	int dtype;		/* index of "f32|bf16" */
+	int dtype;		/* index of DTYPES */
 	int64_t threads, seed;
 	uint64_t memory, time_ns;
 	bool json;
@@ -51,6 +54,7 @@ static const struct rec_col cols[] = {
 	{ "limit_pct", REC_REAL, 0 }, { "wrong", REC_INT, 0 },
 	{ "peer", REC_STR, 0 }, { "peer_us", REC_REAL, 0 },
 	{ "ratio", REC_REAL, 0 }, { "peer_wrong", REC_INT, 0 },
+	{ "rms", REC_REAL, 0 }, { "peer_rms", REC_REAL, 0 },
 	{ NULL, 0, 0 }
 };
 
@@ -124,6 +128,20 @@ struct result {
 	double read, fma;	/* bytes/s, flop/s: the best seen */
 };
 
+/* What is timed: an operation, and beside it nothing, the same with weights in
+ * the form of rows, or a peer; t: the dtype of that one's results. */
+struct pairing {
+	struct bench_kern_op *op, *other;
+	struct bench_kern_peer *peer;
+	enum kern_dtype t;
+};
+
+static bool
+is_alone(const struct pairing *p)
+{
+	return p->other == NULL && p->peer == NULL;
+}
+
 /* The times of one side's calls. */
 struct times {
 	double t[ROUNDS * MAX_CALLS];
@@ -165,8 +183,7 @@ time_calls(struct bench_kern_op *op, struct bench_kern_peer *peer,
  * best that was seen, a call its median: other load on the machine can make
  * the kernels look worse than they are, never better. */
 static struct result
-measure(struct session *s, struct bench_kern_op *op,
-    struct bench_kern_peer *peer, uint64_t time_ns)
+measure(struct session *s, const struct pairing *p, uint64_t time_ns)
 {
 	struct times *t = mem_zalloc(2 * sizeof(*t));
 	struct result r = { 0 };
@@ -178,15 +195,16 @@ measure(struct session *s, struct bench_kern_op *op,
 		r.read = v > r.read ? v : r.read;
 		v = bench_kern_peak_fma(s->peak, s->isa, kern_act(s->kn));
 		r.fma = v > r.fma ? v : r.fma;
-		time_calls(op, NULL, time_ns / ROUNDS, &t[0]);
-		if (peer != NULL) {
-			time_calls(NULL, peer, time_ns / ROUNDS, &t[1]);
-			bench_kern_peer_rest(peer);
-		}
+		time_calls(p->op, NULL, time_ns / ROUNDS, &t[0]);
+		if (is_alone(p))
+			continue;
+		time_calls(p->other, p->peer, time_ns / ROUNDS, &t[1]);
+		if (p->peer != NULL)
+			bench_kern_peer_rest(p->peer);
 	}
 	r.seconds = median(t[0].t, t[0].n);
 	r.best = t[0].t[0];	/* sorted by now */
-	if (peer != NULL) {
+	if (!is_alone(p)) {
 		r.peer = median(t[1].t, t[1].n);
 		r.peer_best = t[1].t[0];
 	}
@@ -209,52 +227,55 @@ put_result(struct session *s, const struct bench_kern_op *op,
 	rec_put_real(&s->out, 100 * limit / t);
 }
 
+/* The other side's columns; rms is ours. */
 static void
-put_peer(struct session *s, const struct bench_kern_op *op,
-    const struct bench_kern_peer *peer, enum kern_dtype t,
-    const struct result *r)
+put_peer(struct session *s, const struct pairing *p, const struct result *r,
+    double rms)
 {
+	double other;
+	size_t wrong;
 	int i;
 
-	for (i = 0; peer == NULL && i < 4; i++)
+	for (i = 0; is_alone(p) && i < 4; i++)
 		rec_put_none(&s->out);
-	if (peer == NULL)
+	if (is_alone(p)) {
+		rec_put_real(&s->out, rms);
+		rec_put_none(&s->out);
 		return;
-	rec_put_str(&s->out, bench_kern_peer_name(peer));
+	}
+	wrong = p->peer == NULL ? bench_kern_op_wrong(p->other, &other) :
+	    bench_kern_op_wrong_y(p->op, bench_kern_peer_y(p->peer), p->t,
+	    &other);
+	rec_put_str(&s->out, p->peer == NULL ? kern_dtype_name(p->t) :
+	    bench_kern_peer_name(p->peer));
 	rec_put_real(&s->out, r->peer * 1e6);
 	rec_put_real(&s->out, r->peer / r->seconds);
-	rec_put_int(&s->out, (int64_t)bench_kern_op_wrong_y(op,
-	    bench_kern_peer_y(peer), t));
+	rec_put_int(&s->out, (int64_t)wrong);
+	rec_put_real(&s->out, rms);
+	rec_put_real(&s->out, other);
 }
-
-/* What is timed: an operation, and beside it a peer or NULL, that computes in
- * dtype t. */
-struct pairing {
-	struct bench_kern_op *op;
-	struct bench_kern_peer *peer;
-	enum kern_dtype t;
-};
 
 static int
 bench_pair(struct session *s, const struct opts *o, const char *name,
     int rows, const struct pairing *p, struct err *err)
 {
-	size_t wrong = bench_kern_op_wrong(p->op);
-	struct result r = measure(s, p->op, p->peer, o->time_ns);
+	double rms;
+	size_t wrong = bench_kern_op_wrong(p->op, &rms);
+	struct result r = measure(s, p, o->time_ns);
 
 	rec_note(&s->out, "read %.1f GB/s, multiply-add %.1f GFLOP/s; %.0f "
 	    "calls until memory is used again; best call %.1f us", r.read *
 	    1e-9, r.fma * 1e-9, bench_kern_op_cost(p->op).sets, r.best * 1e6);
-	if (p->peer != NULL)
+	if (!is_alone(p))
 		rec_note(&s->out, "best call of the peer %.1f us",
 		    r.peer_best * 1e6);
 	rec_put_str(&s->out, name);
-	rec_put_str(&s->out, kern_dtype_name(kern_act(s->kn)));
+	rec_put_str(&s->out, kern_dtype_name(kern_weights(s->kn)));
 	rec_put_int(&s->out, rows);
 	rec_put_int(&s->out, kern_threads(s->kn));
 	put_result(s, p->op, &r);
 	rec_put_int(&s->out, (int64_t)wrong);
-	put_peer(s, p->op, p->peer, p->t, &r);
+	put_peer(s, p, &r, rms);
 	return rec_end(&s->out, err);
 }
 
@@ -296,11 +317,28 @@ bench_peers(struct session *s, const struct opts *o, const char *name,
 	return bench_peer(s, o, name, rows, &p, err);
 }
 
+/* Beside ourselves with weights that are not quantised. */
+static int
+bench_native(struct session *s, const struct opts *o,
+    const struct bench_kern_make *m, struct pairing *p, struct err *err)
+{
+	struct bench_kern_make other = *m;
+	int rc;
+
+	p->t = other.weights = kern_act(s->kn);
+	if ((p->other = bench_kern_op_new(&other, err)) == NULL)
+		return -1;
+	rc = bench_pair(s, o, m->op, m->rows, p, err);
+	bench_kern_op_free(p->other);
+	return rc;
+}
+
 static int
 bench_one(struct session *s, const struct opts *o, const char *name, int rows,
     struct err *err)
 {
 	struct bench_kern_make m = { .kn = s->kn, .op = name,
+	    .weights = kern_weights(s->kn),
 	    .shape = s->shape, .rows = rows, .cold_bytes = COLD_BYTES,
 	    .max_bytes = o->memory, .seed = (uint64_t)o->seed };
 	struct pairing p = { .op = bench_kern_op_new(&m, err) };
@@ -308,8 +346,12 @@ bench_one(struct session *s, const struct opts *o, const char *name, int rows,
 
 	if (p.op == NULL)
 		return err_ctx(err, "%s, %d rows", name, rows);
-	rc = o->peer != NULL ? bench_peers(s, o, name, rows, p.op, err) :
-	    bench_pair(s, o, name, rows, &p, err);
+	if (o->peer == NULL)
+		rc = bench_pair(s, o, name, rows, &p, err);
+	else if (strcmp(o->peer, "native") == 0)
+		rc = bench_native(s, o, &m, &p, err);
+	else
+		rc = bench_peers(s, o, name, rows, p.op, err);
 	bench_kern_op_free(p.op);
 	return rc;
 }
@@ -354,16 +396,18 @@ static int
 run(const struct opts *o, struct err *err)
 {
 	struct kern_opt ko = { .isa = o->isa, .act = o->dtype == 0 ? KERN_F32 :
-	    KERN_BF16, .threads = (int)o->threads };
+	    KERN_BF16, .threads = (int)o->threads,
+	    .weights = o->dtype == 2 ? KERN_Q8 : 0 };
 	struct session s = { 0 };
 	char why[KERN_WHY];
 	int rc = -1;
 
 	if (parse_shape(o->shape, &s.shape, err) != 0)
 		return -1;
-	if (o->peer != NULL && strcmp(o->peer, "onednn") != 0)
-		return err_set(err, ERR_USAGE, "--peer %s: there is onednn",
-		    o->peer);
+	if (o->peer != NULL && strcmp(o->peer, "onednn") != 0 &&
+	    strcmp(o->peer, "native") != 0)
+		return err_set(err, ERR_USAGE, "--peer %s: there are onednn "
+		    "and native", o->peer);
 	if (kern_open(&s.kn, &ko, why) != 0)
 		return err_set(err, ERR_UNAVAIL, "%s", why);
 	s.peak = bench_kern_peak_new(kern_threads(s.kn), READ_BYTES);
@@ -392,8 +436,8 @@ bench_kern_main(int argc, char **argv)
 		{ 0, "shape", CLI_STR, &o.shape, "NAME|H,F,E,k",
 		    "olmoe, qwen15moe, qwen3-30b, mixtral, dsv3, or numbers",
 		    0, 0, NULL },
-		{ 0, "dtype", CLI_ENUM, &o.dtype, "f32|bf16",
-		    "weights and activations (bf16)", 0, 0, NULL },
+		{ 0, "dtype", CLI_ENUM, &o.dtype, DTYPES,
+		    "weights and rows (bf16); q8: rows in bf16", 0, 0, NULL },
 		{ 0, "threads", CLI_INT, &o.threads, "N",
 		    "threads (all processors)", 1, 1024, NULL },
 		{ 0, "isa", CLI_STR, &o.isa, "NAME",
@@ -402,8 +446,8 @@ bench_kern_main(int argc, char **argv)
 		    "most memory for weights (4G)", 0, 0, NULL },
 		{ 0, "time", CLI_DUR, &o.time_ns, "TIME",
 		    "measure each line so long (500ms)", 0, 0, NULL },
-		{ 0, "peer", CLI_STR, &o.peer, "onednn",
-		    "the same by another library, in turn with ours", 0, 0,
+		{ 0, "peer", CLI_STR, &o.peer, "onednn|native",
+		    "in turn with another library, or weights not in q8", 0, 0,
 		    NULL },
 		{ 's', "seed", CLI_INT, &o.seed, "N",
 		    "seed of the data (1)", 0, 0, NULL },

@@ -76,13 +76,28 @@ bench_kern_op_rows(struct bench_kern_op *op, size_t n_in, size_t n_out)
 	op->y_width = n_out;
 }
 
+/* Packed bytes of [n][k]. */
+static size_t
+mat_bytes(const struct bench_kern_op *op, int n, int k)
+{
+	return kern_mat_bytes(op->m.kn, n, k, op->m.weights);
+}
+
+static size_t
+expert_bytes(const struct bench_kern_op *op)
+{
+	int h = op->m.shape.h, f = op->m.shape.f;
+
+	return mat_bytes(op, 2 * f, h) + mat_bytes(op, h, f);
+}
+
 static void
 make_mat(struct bench_kern_op *op, struct kern_mat *m, int n, int k)
 {
 	m->n = n;
 	m->k = k;
-	m->dtype = op->act;
-	m->bytes = kern_mat_bytes(op->m.kn, n, k, op->act);
+	m->dtype = op->m.weights;
+	m->bytes = kern_mat_bytes(op->m.kn, n, k, m->dtype);
 	m->data = kern_mem_alloc(op->m.kn, m->bytes);
 	if (m->data == NULL)
 		BUG("no memory for %zu bytes of weights", m->bytes);
@@ -163,11 +178,11 @@ route_tokens(struct bench_kern_op *op)
 static int
 make_ffn(struct bench_kern_op *op, struct err *err)
 {
-	size_t h = (size_t)op->m.shape.h, f = (size_t)op->m.shape.f, i, n;
+	size_t h = (size_t)op->m.shape.h, i, n;
 	bool moe = strcmp(op->kind->name, "moe") == 0;
 	size_t experts = moe ? (size_t)op->m.shape.experts : 1;
 
-	if (bench_kern_op_sets(op, kern_dtype_bytes(op->act, 3 * h * f),
+	if (bench_kern_op_sets(op, expert_bytes(op),
 	    moe ? experts : 2, err) != 0)
 		return -1;
 	make_experts(op);
@@ -241,7 +256,8 @@ cost_ffn(const struct bench_kern_op *op)
 	double elem = (double)kern_dtype_bytes(op->act, 1);
 
 	return (struct bench_kern_cost){
-	    .bytes = elem * (n * op->n_group + 2.0 * op->m.shape.h * op->n_in),
+	    .bytes = (double)expert_bytes(op) * op->n_group +
+	    elem * 2.0 * op->m.shape.h * op->n_in,
 	    .flops = 2 * n * op->n_in,
 	    .sets = (double)op->sets / op->n_group };
 }
@@ -255,7 +271,7 @@ make_linear(struct bench_kern_op *op, struct err *err)
 	struct kern_pack p = { .rows = (int)h, .src_dtype = KERN_F32, .rs = h,
 	    .cs = 1 };
 
-	if (bench_kern_op_sets(op, kern_dtype_bytes(op->act, h * h), 2, err) != 0)
+	if (bench_kern_op_sets(op, mat_bytes(op, (int)h, (int)h), 2, err) != 0)
 		return -1;
 	op->a = bench_kern_op_values(op, h * h, 2 / sqrt((double)h));
 	op->mat = mem_calloc(op->sets, sizeof(*op->mat));
@@ -304,7 +320,8 @@ cost_linear(const struct bench_kern_op *op)
 	double h = op->m.shape.h, r = op->m.rows;
 	double elem = (double)kern_dtype_bytes(op->act, 1);
 
-	return (struct bench_kern_cost){ .bytes = elem * (h * h + 2 * r * h),
+	return (struct bench_kern_cost){ .bytes =
+	    (double)mat_bytes(op, (int)h, (int)h) + elem * 2 * r * h,
 	    .flops = 2 * h * h * r, .sets = (double)op->sets };
 }
 
@@ -402,23 +419,27 @@ bench_kern_op_source(const struct bench_kern_op *op)
 }
 
 size_t
-bench_kern_op_wrong(struct bench_kern_op *op)
+bench_kern_op_wrong(struct bench_kern_op *op, double *rms)
 {
 	bench_kern_op_run(op, 0);
-	return bench_kern_op_wrong_y(op, op->y, op->act);
+	return bench_kern_op_wrong_y(op, op->y, op->act, rms);
 }
 
 size_t
 bench_kern_op_wrong_y(const struct bench_kern_op *op, const void *out,
-    enum kern_dtype t)
+    enum kern_dtype t, double *rms)
 {
 	int n = op->n_in > 0 ? op->n_in : op->m.rows, i;
 	size_t width = op->y_width, j, bad = 0;
-	double *y = mem_calloc(width, sizeof(*y)), mag, eps;
+	double *y = mem_calloc(width, sizeof(*y)), mag, eps, d;
+	double err2 = 0, sum2 = 0;
 
 	/* A few roundings to act, or of sums in fp32 (vdpbf16ps rounds each
-	 * step, so bf16 has room for that too). */
+	 * step, so bf16 has room for that too); q8: six times its usual error,
+	 * which is 1 % of a result. */
 	eps = op->act == KERN_BF16 ? 0x1p-8 : 1e-5;
+	if (op->m.weights == KERN_Q8 && (op->expert != NULL || op->mat != NULL))
+		eps = 0.03;
 	for (i = 0; i < n; i += n > CHECKED ? n / CHECKED : 1) {
 		mag = op->kind->truth(op, i, y);
 		for (j = 0; j < width; j++) {
@@ -426,10 +447,14 @@ bench_kern_op_wrong_y(const struct bench_kern_op *op, const void *out,
 
 			kern_convert(&got, KERN_F32, (const char *)out +
 			    kern_dtype_bytes(t, (size_t)i * width + j), t, 1);
-			bad += !(fabs((double)got - y[j]) <=
-			    2 * eps * (fabs(y[j]) + mag));
+			d = (double)got - y[j];
+			err2 += d * d;
+			sum2 += y[j] * y[j];
+			bad += !(fabs(d) <= 2 * eps * (fabs(y[j]) + mag));
 		}
 	}
 	mem_free(y);
+	if (rms != NULL)
+		*rms = sqrt(err2 / sum2);
 	return bad;
 }

@@ -36,6 +36,7 @@ struct bench_kern_cost {
  */
 struct bench_kern_make {
 	struct kern *kn;
+	enum kern_dtype weights;	/* of matrices: that of kn's rows, or Q8 */
 	const char *op;
 	struct bench_kern_shape shape;
 	int rows;
@@ -50,11 +51,12 @@ struct bench_kern_cost bench_kern_op_cost(const struct bench_kern_op *op);
 /* Call number i. */
 void	bench_kern_op_run(struct bench_kern_op *op, size_t i);
 /* Run once more and count the values that are out of tolerance against a
- * computation in double; of many rows, eight are looked at. */
-size_t	bench_kern_op_wrong(struct bench_kern_op *op);
+ * computation in double with the weights as they were before packing; of many
+ * rows, eight are looked at.  *rms (or NULL): the errors' over the values'. */
+size_t	bench_kern_op_wrong(struct bench_kern_op *op, double *rms);
 /* The same of y, another's results in dtype t, laid out as the operation's. */
 size_t	bench_kern_op_wrong_y(const struct bench_kern_op *op, const void *y,
-	    enum kern_dtype t);
+	    enum kern_dtype t, double *rms);
 /* Gate, up and down [out][in] and the rows of ffn, as computed with, in fp32;
  * NULL for other operations. */
 struct bench_kern_source {
