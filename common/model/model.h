@@ -107,6 +107,7 @@ enum kern_dtype model_pick_act(const struct model *m, enum model_dtype want);
  * int8 blocks, whatever the file holds. */
 enum model_weights { MODEL_NATIVE = 0, MODEL_Q8 };
 #define MODEL_WEIGHTS	"native|q8"		/* for CLI_ENUM */
-enum kern_dtype model_pick_weights(enum kern_dtype act, enum model_weights want);
+enum kern_dtype model_pick_weights(enum kern_dtype act,
+	    enum model_weights want);
 
 #endif

@@ -36,7 +36,7 @@ struct bench_kern_cost {
  */
 struct bench_kern_make {
 	struct kern *kn;
-	enum kern_dtype weights;	/* of matrices: that of kn's rows, or Q8 */
+	enum kern_dtype weights;	/* of matrices: kn's act, or Q8 */
 	const char *op;
 	struct bench_kern_shape shape;
 	int rows;

@@ -236,7 +236,8 @@ test_msg(void)
 
 	msg_put_hello(&s, &h);
 	OK(msg_get_hello(s.p, s.n, &d, &err) == 0 && d.role == 2 &&
-	    d.act == 3 && d.weights == 4 && d.mixed && strcmp(d.name, "f0") == 0 &&
+	    d.act == 3 && d.weights == 4 && d.mixed &&
+	    strcmp(d.name, "f0") == 0 &&
 	    strcmp(d.variant, "cpu") == 0 && d.incarnation == 1 &&
 	    d.fingerprint == 2 && d.hidden == 3 && d.n_layer == 4 &&
 	    d.n_expert == 5 && d.top_k == 6 && d.slot_bytes == 4096 &&
