@@ -433,7 +433,8 @@ skew_pick(const struct skew *s, uint64_t seed, int64_t pos, int layer, int k,
 		insert(key, ids, &n, k, p[e] > 0 ?
 		    -log((u[e % 4] + 0.5) / 4294967296.0) / p[e] : 1e300, e);
 	}
-	pick_weights(seed, pos, layer, k, w);
+	if (w != NULL)
+		pick_weights(seed, pos, layer, k, w);
 }
 
 int

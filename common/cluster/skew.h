@@ -48,7 +48,7 @@ double	skew_share(const struct skew *s, int layer, int expert);
  * Draw k different experts, in the order in which they are drawn: each in
  * proportion to its share among those that are left (which is what the k
  * largest of log share + Gumbel noise are).  w: k weights, drawn as well and
- * falling, that add up to 1.  Experts without a share come last.  1 <= k <=
+ * falling, that add up to 1; NULL: not wanted.  Experts without a share come last.  1 <= k <=
  * n_expert.
  */
 void	skew_pick(const struct skew *s, uint64_t seed, int64_t pos, int layer,

@@ -181,7 +181,8 @@ device_find(const char *name, struct emu_device *out, struct err *err)
 		mem_free(path);
 		return err_set(err, ERR_USAGE, "device '%s' is not known: no "
 		    "such file, neither in $MOE_DEVICES nor among those of "
-		    "this installation (a100-40, a100-80, h100, h200)", name);
+		    "this installation (a100-40, a100-80, a100-80-amoe, "
+		    "h100, h200)", name);
 	}
 	rc = read_device(fp, path, out, err);
 	fclose(fp);

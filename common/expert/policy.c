@@ -132,6 +132,18 @@ pick_flfs(const struct policy_view *v, struct policy_pick *pick,
 	return take(pick, best->layer, -1);
 }
 
+/* Algorithm 1 adds up all of Q[b][e].  That makes the longest queue win nearly
+ * always, so that all queues are served when they are equally long, none of them
+ * full, and rows of a layer never come together.  Rows beyond a few do not make
+ * a queue more urgent: then the layers ahead decide, rows behind catch up, and
+ * waves form.  (bench/fig-policy.) */
+static double
+own(const struct policy_layer *l)
+{
+	return l->most->n < POLICY_DEFRAG_FULL ? l->most->n :
+	    POLICY_DEFRAG_FULL;
+}
+
 /* What the rows of the K blocks behind this one in the ring add to its
  * queues: LScore of the paper. */
 static double
@@ -164,7 +176,7 @@ pick_defrag(const struct policy_view *v, struct policy_pick *pick,
 	for (l = v->layer; l != NULL; l = l->next) {
 		if (!is_ripe(v, l, next_ns))
 			continue;
-		score = l->most->n + ahead(v, l);
+		score = own(l) + ahead(v, l);
 		if (before(l, score, best, best_score)) {
 			best = l;
 			best_score = score;

@@ -14,9 +14,10 @@
  *     mtfs    most tokens first: the queue with most rows
  *     flfs    first layer first: the lowest layer
  *     defrag  the queue (b, e) of a ripe layer with the highest
- *             Q[b][e] + sum_{k=1..K} delta^k * mean_e' Q[(b+k) mod L][e'],
+ *             min(Q[b][e], FULL) +
+ *                 sum_{k=1..K} delta^k * mean_e' Q[(b+k) mod L][e'],
  *             so that rows catch up with those of the layers ahead (mtfs, flfs
- *             and this: AMoE, arXiv 2505.08944, Algorithm 1)
+ *             and, without FULL, this: AMoE, arXiv 2505.08944, Algorithm 1)
  *     auto    fifo or defrag, by what is queued: see policy_auto.h
  *
  * Under mtfs, flfs and defrag a row could wait for ever.  So a row that has
@@ -34,6 +35,8 @@
 #include <stdint.h>
 
 struct policy_auto;
+
+#define POLICY_DEFRAG_FULL	16	/* rows */
 
 /* A micro-queue with rows to run. */
 struct policy_queue {

@@ -170,13 +170,14 @@ op_attn(struct kern *k, const struct kern_attn *a)
 	const struct emu_shape *as = &e->o.as;
 	const struct emu_shape own = { .n_head = a->h, .n_kv_head = a->kv->hk,
 	    .d_head = a->kv->dv };
-	double ctx = 0;
+	double ctx = 0, keys = 0;
 	int i, rows = 0;
 
 	for (i = 0; i < a->n_seq; i++) {
 		rows += a->seq[i].m;
 		ctx += (double)a->seq[i].m *
 		    (a->seq[i].pos0 + (a->seq[i].m + 1) / 2.0);
+		keys += a->seq[i].pos0 + a->seq[i].m;
 	}
 	if (!e->o.skip)
 		e->in->ops->attn(e->in, a);
@@ -187,8 +188,9 @@ op_attn(struct kern *k, const struct kern_attn *a)
 			    kern_dtype_bytes(k->act, a->ldo), a->seq[i].m,
 			    kern_dtype_bytes(k->act, (size_t)(a->h *
 			    a->kv->dv)));
-	take(e, t, as->hidden ? emu_step_us(&e->o.device, as, rows, ctx) :
-	    e->o.device.attn_us + emu_attn_us(&e->o.device, &own, rows, ctx));
+	take(e, t, as->hidden ? emu_step_us(&e->o.device, as, rows, ctx,
+	    keys) : e->o.device.attn_us + emu_attn_us(&e->o.device, &own, rows,
+	    ctx, keys));
 }
 
 static void

@@ -46,14 +46,15 @@ double	emu_linear_us(const struct emu_device *d, int m, int n, int k);
 /* A pass of n[0..n_group) rows through n_group experts. */
 double	emu_ffn_us(const struct emu_device *d, int hidden, int inter,
 	    const int *n, int n_group);
-/* Attention proper: rows whose contexts add up to ctx tokens, K and V read
- * once; q, k, v, o products and the gate are emu_linear_us. */
+/* Attention proper: rows whose contexts add up to ctx tokens, and the keys and
+ * values of so many tokens read once (when decoding that is ctx; the rows of a
+ * prompt share theirs); q, k, v, o products and the gate are emu_linear_us. */
 double	emu_attn_us(const struct emu_device *d, const struct emu_shape *s,
-	    int rows, double ctx);
+	    int rows, double ctx, double keys);
 /* A layer's whole attention step: the fixed part, the products, attention and
  * the gate. */
 double	emu_step_us(const struct emu_device *d, const struct emu_shape *s,
-	    int rows, double ctx);
+	    int rows, double ctx, double keys);
 /* bytes from one device to another, alone on the link. */
 double	emu_link_us(const struct emu_device *d, double bytes);
 

@@ -41,26 +41,26 @@ emu_ffn_us(const struct emu_device *d, int hidden, int inter, const int *n,
 
 double
 emu_attn_us(const struct emu_device *d, const struct emu_shape *s, int rows,
-    double ctx)
+    double ctx, double keys)
 {
 	double kv = 2.0 * s->n_kv_head * s->d_head * BF16;
 
 	if (rows <= 0)
 		return 0;
 	return d->launch_us + roof_us(d,
-	    4.0 * ctx * s->n_head * s->d_head, ctx * kv);
+	    4.0 * ctx * s->n_head * s->d_head, keys * kv);
 }
 
 double
 emu_step_us(const struct emu_device *d, const struct emu_shape *s, int rows,
-    double ctx)
+    double ctx, double keys)
 {
 	int q = s->n_head * s->d_head, kv = s->n_kv_head * s->d_head;
 
 	if (rows <= 0)
 		return 0;
 	return d->attn_us + emu_linear_us(d, rows, q + 2 * kv, s->hidden) +
-	    emu_attn_us(d, s, rows, ctx) +
+	    emu_attn_us(d, s, rows, ctx, keys) +
 	    emu_linear_us(d, rows, s->hidden, q) +
 	    emu_linear_us(d, rows, s->n_expert, s->hidden);
 }

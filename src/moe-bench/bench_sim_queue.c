@@ -23,6 +23,7 @@ struct sim_queues {
 	int n_layer, n_queue, n_client;
 	VEC(struct sim_route) taken;
 	VEC(int) n_of;
+	int n_taken;		/* rows */
 };
 
 static uint64_t
@@ -92,13 +93,14 @@ sim_queues_add(struct sim_queues *q, int layer, int queue, struct sim_route r,
 		l->most = l->oldest = &e->p;
 		l->since_ns = ns(now_us);
 	}
-	if (e->p.n++ == 0) {
+	if (e->p.n == 0) {
 		e->p.since_ns = ns(now_us);
 		l->n_queue++;
 	}
+	e->p.n += (uint32_t)r.n;
 	if (e->p.n > l->most->n)
 		l->most = &e->p;
-	l->n_row++;
+	l->n_row += (uint32_t)r.n;
 	l->n_client += q->client_rows[layer * q->n_client + client]++ == 0;
 	VEC_PUSH(&e->r, r);
 	VEC_PUSH(&e->client, client);
@@ -146,6 +148,7 @@ take_queue(struct sim_queues *q, struct policy_layer *l, struct entry *e)
 		l->n_client -= --q->client_rows[l->layer * q->n_client +
 		    e->client.p[i]] == 0;
 	}
+	q->n_taken += (int)e->p.n;
 	l->n_row -= e->p.n;
 	l->n_queue--;
 	e->p.n = 0;
@@ -173,6 +176,7 @@ sim_queues_take(struct sim_queues *q, double now_us, struct sim_taken *out,
 	}
 	l = &q->layer[pick.layer];
 	q->taken.n = q->n_of.n = 0;
+	q->n_taken = 0;
 	if (pick.expert >= 0)
 		take_queue(q, l, &q->entry[pick.layer * q->n_queue +
 		    pick.expert]);
@@ -180,6 +184,6 @@ sim_queues_take(struct sim_queues *q, double now_us, struct sim_taken *out,
 		take_queue(q, l, &q->entry[pick.layer * q->n_queue + i]);
 	settle(q, l);
 	*out = (struct sim_taken){ pick.layer, q->taken.p, (int)q->taken.n,
-	    q->n_of.p, (int)q->n_of.n };
+	    q->n_taken, q->n_of.p, (int)q->n_of.n };
 	return true;
 }

@@ -37,8 +37,12 @@ test_cost(void)
 	OK(near(emu_ffn_us(&d, 1000, 1000, rows, 3) -
 	    emu_ffn_us(&d, 1000, 1000, rows, 1), 60.0),
 	    "experts add up, inactive ones are free");
-	OK(near(emu_attn_us(&d, &s, 4, 10000), 5 + 8.0), "K and V, once");
-	OK(emu_step_us(&d, &s, 4, 10000) > emu_attn_us(&d, &s, 4, 10000),
+	OK(near(emu_attn_us(&d, &s, 4, 10000, 10000), 5 + 8.0),
+	    "K and V, once");
+	OK(near(emu_attn_us(&d, &s, 4, 10000, 2500), 5 + 2.0),
+	    "rows of a prompt share them");
+	OK(emu_step_us(&d, &s, 4, 10000, 10000) >
+	    emu_attn_us(&d, &s, 4, 10000, 10000),
 	    "a step is more");
 	OK(near(emu_link_us(&d, 1e5), 3), "a link");
 }
@@ -46,8 +50,8 @@ test_cost(void)
 static void
 test_device(void)
 {
-	static const char *const name[] = { "a100-40", "a100-80", "h100",
-	    "h200" };
+	static const char *const name[] = { "a100-40", "a100-80",
+	    "a100-80-amoe", "h100", "h200" };
 	char path[] = "/tmp/moe-dev.XXXXXX";
 	struct emu_device d, back;
 	struct emu_opt o;
