@@ -3,17 +3,26 @@
 #
 # MOE_BENCH: the program, moe-bench from PATH if unset.  FIG_OUT: where streams
 # and pictures go, ./fig if unset.  FIG_PASSES: tokens of a sequence to measure.
+# FIG_SEEDS: runs of each point.  FIG_QUICK=1: few points, to try a script.
 
 MOE_BENCH=${MOE_BENCH:-moe-bench}
 FIG_OUT=${FIG_OUT:-fig}
+FIG_QUICK=${FIG_QUICK:-}
+FIG_PASSES=${FIG_PASSES:-${FIG_QUICK:+2}}
 FIG_PASSES=${FIG_PASSES:-6}
+FIG_SEEDS=${FIG_SEEDS:-1}
 mkdir -p "$FIG_OUT"
+
+# quick A B: A in quick mode, else B.
+quick() {
+	if [ -n "$FIG_QUICK" ]; then echo "$1"; else echo "$2"; fi
+}
 
 # sim NAME OPTIONS...: append to $FIG_OUT/$FIG.tsv, with a column that says NAME.
 sim() {
 	name=$1
 	shift
-	"$MOE_BENCH" sim --passes "$FIG_PASSES" "$@" |
+	"$MOE_BENCH" sim --passes "$FIG_PASSES" --seeds "$FIG_SEEDS" "$@" |
 	    awk -F '\t' -v OFS='\t' -v n="$name" \
 	    '/^#/ { print $0, "what"; next } { print $0, n }' \
 	    >>"$FIG_OUT/$FIG.tsv"

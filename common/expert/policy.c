@@ -191,7 +191,7 @@ pick_auto(const struct policy_view *v, struct policy_pick *pick,
 {
 	if (policy_auto_defrag(v->state, v))
 		return pick_defrag(v, pick, next_ns);
-	return pick_fifo(v, pick, next_ns);
+	return pick_wait(v, pick, next_ns);
 }
 
 static const struct policy table[POLICY_N] = {	/* as in POLICY_NAMES */

@@ -18,7 +18,7 @@
  *                 sum_{k=1..K} delta^k * mean_e' Q[(b+k) mod L][e'],
  *             so that rows catch up with those of the layers ahead (mtfs, flfs
  *             and, without FULL, this: AMoE, arXiv 2505.08944, Algorithm 1)
- *     auto    fifo or defrag, by what is queued: see policy_auto.h
+ *     auto    wait or defrag, by what is queued: see policy_auto.h
  *
  * Under mtfs, flfs and defrag a row could wait for ever.  So a row that has
  * waited urgent_ns goes before everything, the oldest first: what waits longer

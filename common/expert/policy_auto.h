@@ -1,8 +1,9 @@
 /*
- * policy_auto - when the auto policy runs fifo and when defrag.
+ * policy_auto - when the auto policy runs wait and when defrag.
  *
- * fifo runs a whole layer at once, which is best while queues are short or the
- * experts of a layer have about as many rows each.  defrag runs one queue at a
+ * wait runs a whole layer at once when everybody is there, which is best while
+ * queues are short or the experts of a layer have about as many rows each:
+ * front ends that have come apart meet again (bench/fig-lowload).  defrag runs one queue at a
  * time, which pays when queues are deep and uneven: the hot ones make full
  * passes while the others fill up.  Two measures:
  *
@@ -14,8 +15,8 @@
  * pick, how much so depends on the policy: measuring that would make auto
  * answer to itself.  They are smoothed over about 16 such picks.
  *
- *     fifo -> defrag  depth >= 256 and skew >= 2
- *     defrag -> fifo  depth < 128 or skew < 1.5
+ *     wait -> defrag  depth >= 256 and skew >= 2
+ *     defrag -> wait  depth < 128 or skew < 1.5
  *
  * each only when it has been so at every measure of 100 ms, so there are ten
  * switches a second at the very most, and a load that stays within the gap

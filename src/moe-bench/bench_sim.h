@@ -50,6 +50,7 @@ struct sim_opt {
 	double rebalance_us;	/* place anew by counts; 0: never */
 	int running;		/* sequences */
 	int passes;		/* closed: tokens of a sequence to measure */
+	int pack;		/* fill a device so far before the next; 0: even */
 	double rate;		/* open: requests a second; 0: closed */
 	double warm_us, measure_us;	/* open */
 	bool prompts;		/* are computed; else they are there */
@@ -185,6 +186,8 @@ struct sim_taken {
 };
 bool	sim_queues_take(struct sim_queues *q, double now_us,
 	    struct sim_taken *out, double *next_us);
+/* So many clients are there to be waited for. */
+void	sim_queues_clients(struct sim_queues *q, int n);
 
 /* bench_sim_opt.c: the command line. */
 struct sim_args {
@@ -193,7 +196,7 @@ struct sim_args {
 	const char *running, *groups, *batches;
 	int policy, attn_policy, arrivals;
 	int64_t attn, experts, micro, spare, passes, top_k, layers, n_expert;
-	int64_t seed, seeds, lookahead, chunk, prompt_rows;
+	int64_t seed, seeds, lookahead, chunk, prompt_rows, pack;
 	uint64_t hold_ns, urgent_ns, drift_ns, rebalance_ns, warm_ns, time_ns,
 	    slo_ns;
 	double cv;

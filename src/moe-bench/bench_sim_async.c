@@ -361,6 +361,17 @@ request(struct async *a)
 
 /* ---- experts -------------------------------------------------------------- */
 
+/* Attention devices that have anything to do. */
+static int
+clients(const struct sim *s)
+{
+	int d, n = 0;
+
+	for (d = 0; d < s->o.attn; d++)
+		n += s->load[d] > 0;
+	return n;
+}
+
 static bool
 start_expert(struct async *a, int dev)
 {
@@ -370,6 +381,7 @@ start_expert(struct async *a, int dev)
 	double us, next;
 	int i;
 
+	sim_queues_clients(n->q, clients(s));
 	if (!sim_queues_take(n->q, s->now_us, &t, &next)) {
 		if (next >= 0 && (n->wake_us < 0 || next < n->wake_us)) {
 			n->wake_us = next;

@@ -59,6 +59,9 @@ least_loaded(const struct sim *s)
 {
 	int d, best = 0;
 
+	for (d = 0; d < s->o.attn; d++)
+		if (s->load[d] < s->o.pack)
+			return d;
 	for (d = 1; d < s->o.attn; d++)
 		if (s->load[d] < s->load[best])
 			best = d;
@@ -164,7 +167,7 @@ first_ones(struct sim *s)
 		done = done % q->left;
 		q->ctx += done;
 		q->left -= done;
-		q->dev = i % s->o.attn;
+		q->dev = s->o.pack > 0 ? least_loaded(s) : i % s->o.attn;
 		q->group = i / s->o.attn % n_group;
 		s->load[q->dev]++;
 		s->n_alive++;

@@ -96,6 +96,9 @@ load_options(struct sim_args *a, struct table *t)
 	{ 0, "rate", CLI_REAL, &a->o.rate, "R",
 	    "requests a second that come (default 0: as others end)", 0, 1e6,
 	    NULL },
+	{ 0, "pack", CLI_INT, &a->pack, "N",
+	    "sequences of a device before the next is used (default 0: even)",
+	    0, 1 << 20, NULL },
 	{ 0, "prompts", CLI_FLAG, &a->o.prompts, NULL,
 	    "compute them, too, of requests that come", 0, 0, NULL },
 	{ 0, "chunk", CLI_INT, &a->chunk, "N",
@@ -198,6 +201,7 @@ settle(struct sim_args *a, struct err *err)
 	o->micro = o->mode == SIM_BARRIER ? (int)a->micro : 1;
 	o->spare = (int)a->spare;
 	o->passes = (int)a->passes;
+	o->pack = (int)a->pack;
 	o->chunk = (int)a->chunk;
 	o->prompt_rows = (int)a->prompt_rows;
 	o->policy = policy_at(a->policy);

@@ -135,6 +135,12 @@ settle(struct sim_queues *q, struct policy_layer *l)
 	l->since_ns = l->oldest->since_ns;
 }
 
+void
+sim_queues_clients(struct sim_queues *q, int n)
+{
+	q->view.n_client = (uint32_t)n;
+}
+
 static void
 take_queue(struct sim_queues *q, struct policy_layer *l, struct entry *e)
 {
