@@ -36,7 +36,7 @@
 
 struct policy_auto;
 
-#define POLICY_DEFRAG_FULL	16	/* rows */
+#define POLICY_DEFRAG_FULL	4	/* rows */
 
 /* A micro-queue with rows to run. */
 struct policy_queue {
