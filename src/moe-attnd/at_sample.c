@@ -13,7 +13,7 @@
 #define GREEDY_BELOW	1e-5	/* a temperature below is greedy, as in vLLM */
 #define Z_MAX		50.0	/* how far below the best still counts */
 #define N_BUCKET	1024
-#define SMALL_K		64	/* a top_k that is searched for by insertion */
+#define BLOCK		512	/* logits looked at together */
 
 /* A token that may be drawn. */
 struct at_cand {
@@ -22,11 +22,17 @@ struct at_cand {
 	uint32_t id;
 };
 
+struct at_block {
+	float max;
+	double sum;		/* of e^-z, z = (max of all - x) / T */
+};
+
 void
 at_sample_mem_free(struct at_sample_mem *m)
 {
 	mem_free(m->cand);
 	mem_free(m->edge);
+	mem_free(m->block);
 	memset(m, 0, sizeof(*m));
 }
 
@@ -83,22 +89,53 @@ best_allowed(const struct at_sample_in *in)
 	return at;
 }
 
-/* n largest into top, best first; ties keep the order of ids, because a later
- * one must be larger to go in front. */
+/* Logits of block b. */
 static int
-pick_top(const float *x, int n, int n_top, struct at_lp *top)
+block_len(const struct at_sample_in *in, int b)
 {
-	int i, j, have = 0;
+	int left = in->n - b * BLOCK;
 
-	for (i = 0; i < n && n_top > 0; i++) {
-		if (have == n_top && !(x[i] > top[have - 1].lp))
+	return left < BLOCK ? left : BLOCK;
+}
+
+static int
+n_block(const struct at_sample_in *in)
+{
+	return (in->n + BLOCK - 1) / BLOCK;
+}
+
+/* Logit i into top[0..*have), best first; ties keep the order of ids, because a
+ * later one must be larger to go in front. */
+static void
+top_add(const struct at_sample_in *in, struct at_lp *top, int *have, int i)
+{
+	float x = in->logits[i];
+	int j;
+
+	if (*have == in->n_top && !(x > top[*have - 1].lp))
+		return;
+	if (*have < in->n_top)
+		++*have;
+	for (j = *have - 1; j > 0 && x > top[j - 1].lp; j--)
+		top[j] = top[j - 1];
+	top[j].id = (uint32_t)i;
+	top[j].lp = x;
+}
+
+/* The n_top largest into top; blocks without any are passed over. */
+static int
+pick_top(const struct at_sample_in *in, struct at_lp *top)
+{
+	int b, i, best, len, have = 0;
+
+	for (b = 0; b < n_block(in) && in->n_top > 0; b++) {
+		len = block_len(in, b);
+		best = kern_argmax(in->kern, in->logits + b * BLOCK, len);
+		if (have == in->n_top &&
+		    !(in->logits[b * BLOCK + best] > top[have - 1].lp))
 			continue;
-		if (have < n_top)
-			have++;
-		for (j = have - 1; j > 0 && x[i] > top[j - 1].lp; j--)
-			top[j] = top[j - 1];
-		top[j].id = (uint32_t)i;
-		top[j].lp = x[i];
+		for (i = b * BLOCK; i < b * BLOCK + len; i++)
+			top_add(in, top, &have, i);
 	}
 	return have;
 }
@@ -119,65 +156,159 @@ at_sample_score(const struct at_sample_in *in, uint32_t id,
 	log_sum = log(sum);
 	out->id = id;
 	out->lp = (float)((double)in->logits[id] - max - log_sum);
-	out->n_top = pick_top(in->logits, in->n, in->n_top, out->top);
+	out->n_top = pick_top(in, out->top);
 	for (i = 0; i < out->n_top; i++)
 		out->top[i].lp = (float)((double)out->top[i].lp - max - log_sum);
 	return 0;
 }
 
+/* ---- looking at blocks ------------------------------------------------------ */
+
+/* The largest of each block, and with sums how much each weighs; returns what
+ * all of them weigh (0 without sums).  No logit is a NaN. */
+static double
+survey(const struct at_sample_in *in, struct at_sample_mem *m, float max,
+    bool sums)
+{
+	float inv_t = (float)(1.0 / in->s->temperature);
+	double total = 0, z;
+	struct at_block *k;
+	int b, n = n_block(in);
+
+	if (m->block_cap < (size_t)n)
+		mem_grow((void **)&m->block, &m->block_cap, (size_t)n,
+		    sizeof(*m->block));
+	for (b = 0; b < n; b++) {
+		const float *x = in->logits + b * BLOCK;
+
+		k = &m->block[b];
+		if (!sums) {
+			k->max = x[kern_argmax(in->kern, x, block_len(in, b))];
+			continue;
+		}
+		kern_softmax_sum(in->kern, x, block_len(in, b), inv_t, &k->max,
+		    &k->sum);
+		z = ((double)max - k->max) * inv_t;
+		/* Else all of it is too unlikely, and the sum may be NaN. */
+		k->sum = z <= Z_MAX ? k->sum * exp_minus(z) : 0;
+		total += k->sum;
+	}
+	return total;
+}
+
+/* A draw that nothing is cut from: the block that it falls into, and in that
+ * the token. */
+static uint32_t
+draw_any(const struct at_sample_in *in, struct at_sample_mem *m, int best)
+{
+	float max = in->logits[best];
+	double inv_t = 1.0 / in->s->temperature, acc = 0, u, z;
+	int b, i, last;
+
+	u = survey(in, m, max, true);
+	u *= rng_unit(in->s->seed, (uint64_t)in->pos, 0);
+	for (b = 0; b < n_block(in); acc += m->block[b++].sum) {
+		if (acc + m->block[b].sum <= u)
+			continue;
+		last = -1;
+		for (i = b * BLOCK; i < b * BLOCK + block_len(in, b) &&
+		    (last < 0 || acc <= u); i++) {
+			z = ((double)max - in->logits[i]) * inv_t;
+			if (!(z <= Z_MAX))
+				continue;
+			acc += exp_minus(z);
+			last = i;
+		}
+		/* Sums of fp32 exponentials may exceed ours by a hair. */
+		if (last >= 0)
+			return (uint32_t)last;
+	}
+	return (uint32_t)best;
+}
+
+static int
+larger_first(const void *pa, const void *pb)
+{
+	float a = *(const float *)pa, b = *(const float *)pb;
+
+	return (a < b) - (a > b);
+}
+
+/* A logit that at least top_k reach: the top_k-th of the blocks' largest. */
+static float
+top_k_floor(const struct at_sample_in *in, const struct at_sample_mem *m)
+{
+	float max[BLOCK];
+	int n = n_block(in), k = in->s->top_k, b;
+
+	if (k > n || n > BLOCK)
+		return -INFINITY;
+	for (b = 0; b < n; b++)
+		max[b] = m->block[b].max;
+	qsort(max, (size_t)n, sizeof(*max), larger_first);
+	return max[k - 1];
+}
+
+/* What a logit must reach to weigh w times the largest's, or a little less. */
+static float
+weight_floor(const struct at_sample_in *in, float max, double w)
+{
+	if (!(w > 0))
+		return -INFINITY;
+	return (float)((double)max + in->s->temperature *
+	    (log(w < 1 ? w : 1) - 1e-3)) - 1e-6f * fabsf(max);
+}
+
 /*
- * A logit that at least top_k allowed ones reach, so that gather leaves most of
- * a large vocabulary alone; -infinity when top_k is off or not small.
+ * A logit below which nothing is kept by the cuts of in->s, so that most of a
+ * large vocabulary need not be looked at.  *sum_p: what all tokens weigh where
+ * top_p alone cuts; else 0.  For top_p: all that weigh less than (1 - top_p) / n
+ * of the sum weigh less than 1 - top_p together, so the rest reaches top_p.
  */
 static float
-top_k_floor(const struct at_sample_in *in)
+find_floor(const struct at_sample_in *in, struct at_sample_mem *m, float max,
+    double *sum_p)
 {
-	float best[SMALL_K];
-	int k = in->s->top_k, have = 0, i, j;
+	const struct at_sampling *s = in->s;
+	bool by_p = s->top_k < 1 && s->min_p <= 0 && in->n_ban == 0;
 
-	if (k < 1 || k > SMALL_K)
+	*sum_p = survey(in, m, max, by_p);
+	if (in->n_ban > 0)	/* they are among the blocks' largest */
 		return -INFINITY;
-	for (i = 0; i < in->n; i++) {
-		float x = in->logits[i];
-
-		if ((have == k && x <= best[k - 1]) ||
-		    (in->n_ban > 0 && is_banned(in, (uint32_t)i)))
-			continue;
-		if (have < k)
-			have++;
-		for (j = have - 1; j > 0 && x > best[j - 1]; j--)
-			best[j] = best[j - 1];
-		best[j] = x;
-	}
-	return have == k ? best[k - 1] : -INFINITY;
+	if (by_p)
+		return weight_floor(in, max, (1 - s->top_p) * *sum_p / in->n);
+	if (s->top_k > 0)
+		return top_k_floor(in, m);
+	return weight_floor(in, max, s->min_p);
 }
 
 /* All tokens that could be drawn, by ascending id, with w = z for now. */
 static size_t
-gather(const struct at_sample_in *in, struct at_sample_mem *m, float max)
+gather(const struct at_sample_in *in, struct at_sample_mem *m, float max,
+    float floor)
 {
-	float floor = top_k_floor(in);
-	double inv_t = 1.0 / in->s->temperature;
+	double inv_t = 1.0 / in->s->temperature, z;
 	size_t n = 0;
-	int i;
+	int b, i;
 
 	if (m->cap < (size_t)in->n)
 		mem_grow((void **)&m->cand, &m->cap, (size_t)in->n,
 		    sizeof(*m->cand));
-	for (i = 0; i < in->n; i++) {
-		double z;
-
-		if (in->logits[i] < floor)
+	for (b = 0; b < n_block(in); b++) {
+		if (m->block[b].max < floor)
 			continue;
-		z = ((double)max - in->logits[i]) * inv_t;
-
-		if (!(z <= Z_MAX) || z < 0)	/* z < 0: only a banned one */
-			continue;
-		if (in->n_ban > 0 && is_banned(in, (uint32_t)i))
-			continue;
-		m->cand[n].w = z;
-		m->cand[n].x = in->logits[i];
-		m->cand[n++].id = (uint32_t)i;
+		for (i = b * BLOCK; i < b * BLOCK + block_len(in, b); i++) {
+			if (in->logits[i] < floor)
+				continue;
+			z = ((double)max - in->logits[i]) * inv_t;
+			/* z < 0: only a banned one */
+			if (!(z <= Z_MAX) || z < 0 || (in->n_ban > 0 &&
+			    is_banned(in, (uint32_t)i)))
+				continue;
+			m->cand[n].w = z;
+			m->cand[n].x = in->logits[i];
+			m->cand[n++].id = (uint32_t)i;
+		}
 	}
 	return n;
 }
@@ -271,21 +402,24 @@ draw(const struct at_sample_in *in, struct at_sample_mem *m, float max)
 	const struct at_sampling *s = in->s;
 	struct cut c = { false, s->top_k, max,
 	    N_BUCKET / (Z_MAX * s->temperature) };
-	size_t i, n = gather(in, m, max);
-	double sum, u, acc = 0;
+	double sum, all, u, acc = 0;
+	float floor = find_floor(in, m, max, &all);
+	size_t i, n = gather(in, m, max, floor);
 
 	/* top_k and min_p both keep the best, so their order does not matter:
 	 * top_k first saves exponentials. */
 	if (s->top_k > 0 && (size_t)s->top_k < n)
 		n = cut_best(m, n, &c);
 	n = weigh(m, n, s->min_p, &sum);
+	if (all > sum)		/* those below the floor weigh something, too */
+		sum = all;
 	if (s->top_p < 1.0 && n > 1) {
 		c.by_w = true;
 		c.target = s->top_p > 0 ? s->top_p * sum : 1e-300;
 		n = cut_best(m, n, &c);
-		for (sum = 0, i = 0; i < n; i++)
-			sum += m->cand[i].w;
 	}
+	for (sum = 0, i = 0; i < n; i++)
+		sum += m->cand[i].w;
 	u = rng_unit(s->seed, (uint64_t)in->pos, 0) * sum;
 	for (i = 0; i + 1 < n; i++) {
 		acc += m->cand[i].w;
@@ -293,6 +427,16 @@ draw(const struct at_sample_in *in, struct at_sample_mem *m, float max)
 			break;
 	}
 	return m->cand[i].id;
+}
+
+/* Does every token that is possible at all stay in? */
+static bool
+uncut(const struct at_sample_in *in)
+{
+	const struct at_sampling *s = in->s;
+
+	return in->n_ban == 0 && s->top_k < 1 && s->min_p <= 0 &&
+	    s->top_p >= 1.0;
 }
 
 int
@@ -309,6 +453,8 @@ at_sample(const struct at_sample_in *in, struct at_sample_mem *mem,
 		return -1;
 	if (in->s->temperature < GREEDY_BELOW)
 		out->id = (uint32_t)best;
+	else if (uncut(in))
+		out->id = draw_any(in, mem, best);
 	else
 		out->id = draw(in, mem, in->logits[best]);
 	if (in->n_top < 0)

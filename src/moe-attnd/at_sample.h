@@ -1,9 +1,14 @@
 /*
  * at_sample - from a row of logits to the next token.
  *
- * A pure function of (sampling, logits, position, banned ids): sums run in a
- * fixed order in double, exp is our own (libm's differs between versions), and
- * the draw is rng_unit(seed, position, 0), so a replay draws the same token.
+ * A pure function of (sampling, logits, position, banned ids) and the kern's
+ * variant: sums run in a fixed order in double, exp is our own (libm's differs
+ * between versions) or the kern's, and the draw is rng_unit(seed, position, 0),
+ * so a replay draws the same token.
+ *
+ * Cost: with V = 150,000 what matters is to look closely at few of them.  The
+ * kern passes over blocks of logits for their maxima and sums; then only those
+ * blocks are walked that a draw falls into or that hold what a cut may keep.
  *
  * Order and meaning follow vLLM's V1 sampler:
  *   1. logprobs come from the logits as they are, before all that follows
@@ -34,6 +39,8 @@ struct at_sample_mem {
 	size_t cap;
 	struct at_cand *edge;	/* the bucket that a cut goes through */
 	size_t edge_cap;
+	struct at_block *block;	/* of the logits, what lies in each */
+	size_t block_cap;
 };
 void	at_sample_mem_free(struct at_sample_mem *m);
 

@@ -103,19 +103,20 @@ test_against_reference(void)
 	static const double top_p[] = { 1, 0.9, 0.3, 0.999, 1e-9 };
 	static const double min_p[] = { 0, 0.05, 0.5 };
 	static const int top_k[] = { 0, 1, 5, 40, 100000 };
-	enum { N = 3000 };
-	static float x[N];
-	static struct ref r[N];
+	enum { N = 3000, LARGE = 60000, DRAWS = 1200 };
+	static float x[LARGE];
+	static struct ref r[LARGE];
 	struct at_sample_mem mem = { 0 };
 	struct rng g = { 11, 0 };
-	int i, bad = 0;
+	int i, j, bad = 0;
 
-	for (i = 0; i < 1200; i++) {
+	for (i = 0; i < DRAWS + 120; i++) {
 		struct at_sampling s = { temp[i % 4], top_p[i % 5],
 		    min_p[i / 5 % 3], top_k[i / 7 % 5], (uint64_t)i };
 		uint32_t ban[3] = { 5, 17, 2999 };
 		struct at_sample_in in = { .s = &s, .kern = kern, .logits = x,
-		    .n = 1 + (int)rng_below(&g, N), .pos = i, .n_top = -1,
+		    .n = 1 + (int)rng_below(&g, i < DRAWS ? N : LARGE),
+		    .pos = i, .n_top = -1,
 		    .ban = ban, .n_ban = i % 2 ? 3 : 0 };
 		struct at_sampled out;
 
@@ -124,11 +125,13 @@ test_against_reference(void)
 		fill(x, in.n, &g, i % 3 ? 4 : 0.3, i % 11 == 0);
 		if (i % 13 == 0)
 			x[rng_below(&g, (uint64_t)in.n)] = -INFINITY;
+		for (j = 2000; i >= DRAWS && i % 3 == 0 && j < in.n / 2; j++)
+			x[j] = -INFINITY;	/* whole blocks of them */
 		if (at_sample(&in, &mem, &out) != 0 ||
 		    (int)out.id != ref_draw(&in, r))
 			bad++;
 	}
-	EQ_INT(bad, 0, "1200 draws equal the naive sampler's");
+	EQ_INT(bad, 0, "%d draws equal the naive sampler's", i);
 	at_sample_mem_free(&mem);
 }
 
