@@ -46,6 +46,7 @@ front_answer_free(struct front_answer *a)
 	for (i = 0; i < a->n_choice; i++)
 		free_choice(&a->choice[i]);
 	mem_free(a->choice);
+	str_free(&a->own_id);
 	str_free(&a->id);
 	str_free(&a->created);
 	str_free(&a->model);
@@ -196,7 +197,10 @@ keep(struct front_answer *a, const struct chunk *k)
 	struct front_choice *c = k->to;
 
 	if (a->id.n == 0) {
-		str_add(&a->id, k->id.p, k->id.n);
+		if (a->own_id.n > 0)
+			str_add(&a->id, a->own_id.p, a->own_id.n);
+		else
+			str_add(&a->id, k->id.p, k->id.n);
 		str_add(&a->created, k->created.p, k->created.n);
 		str_add(&a->model, k->model.p, k->model.n);
 	}

@@ -4,7 +4,8 @@
  *
  * Front ends are always asked for a stream with token ids.  What a client gets
  * are their bytes: of each chunk only the answer's id and time are replaced by
- * those of its first one, and token ids left out if it did not ask for them.
+ * those of its first one (the id by own_id, where there is one), and token ids
+ * left out if it did not ask for them.
  * Pure: no I/O.
  */
 #ifndef MOE_FRONT_ANSWER_H
@@ -34,6 +35,8 @@ struct front_choice {
 struct front_answer {
 	/* as the client asked */
 	bool chat, stream, want_ids, want_usage;
+	struct str own_id;	/* raw JSON: the id whoever answers; "": that of
+				 * the first chunk */
 	struct front_choice *choice;
 	int n_choice, n_open;	/* n_open: not finished */
 	struct str id, created, model, usage;	/* raw JSON */

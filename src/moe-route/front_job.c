@@ -389,6 +389,19 @@ choose_seed(struct front_door *d, const char *name)
 	return seed >> 1;
 }
 
+/* The id of an answer with a key follows from key and request: who has paid for
+ * it at another door, which is gone, sees that it is the same one. */
+static void
+choose_id(struct front_answer *a, struct http_req *r, uint64_t hash)
+{
+	const char *key = http_header(r, "idempotency-key");
+
+	str_addf(&a->own_id, "\"%s-%016llx%016llx\"",
+	    a->chat ? "chatcmpl" : "cmpl",
+	    (unsigned long long)front_ask_hash(key, strlen(key), 0),
+	    (unsigned long long)hash);
+}
+
 static struct front_job *
 new_job(struct front_door *d, struct http_req *r, bool chat,
     const struct front_ask *q)
@@ -457,6 +470,7 @@ front_job_start(struct front_door *d, struct http_req *r, bool chat)
 	d->stat.requests++;
 	j = new_job(d, r, chat, &q);
 	if (name != NULL) {
+		choose_id(&j->answer, r, hash);
 		j->kept = front_keep_new(&d->keep, name, hash);
 		if (j->kept != NULL) {
 			j->kept->job = j;

@@ -194,6 +194,38 @@ stalls() { # WHAT: of the log on stdin
 	[ "$(metric moe_front_failed_total)" = 0 ]
 }
 
+# Two doors share the front ends.  One dies with an answer half out; its client
+# takes the same request and key to the other.
+@test "a door dies in the middle of an answer: the same key at another door, the same answer" {
+	local q='{"prompt":"The old king","temperature":1,"n":2,"max_tokens":300,"ignore_eos":true,"return_token_ids":true,'"$STREAM"'}' one had
+	spawn door2 "$BIN/moe-route" front -f "$RUN/cluster.conf" -p 127.0.0.1:0 --probe 50ms
+	one=$URL
+	URL=$(sed -n 's,.*\(http://[0-9.:]*\) serves.*,\1,p' "$RUN/door2.log")
+	retry 20 well 3
+	curl -sN --max-time 60 -H 'Idempotency-Key: k1' "$one/v1/completions" -d "$q" >"$RUN/cut" &
+	had=$!
+	retry 20 events 20 "$RUN/cut"
+	kill -KILL "$(pid_of door)"
+	wait "$(pid_of door)" || true
+	wait $had || true
+	curl -sN --max-time 60 -H 'Idempotency-Key: k1' "$URL/v1/completions" -d "$q" >"$RUN/got"
+	grep -q '^data: \[DONE\]' "$RUN/got"
+	# What the first one sent of each choice is how the second begins, under one id.
+	[ "$(cat "$RUN/cut" "$RUN/got" | grep -o '"id":"[^"]*"' | sort -u | wc -l)" -eq 1 ]
+	for i in 0 1; do
+		part() { grep "\"index\":$i[,}]" "$1" | grep -o '"token_ids":\[[^]]*\]' | tr -dc '0-9,\n' | paste -s -d , ; }
+		part "$RUN/cut" >"$RUN/a"
+		part "$RUN/got" >"$RUN/b"
+		[ "$(wc -c <"$RUN/a")" -gt 10 ]
+		# Its last event may be cut.
+		[ "$(head -c $(($(wc -c <"$RUN/a") - 5)) "$RUN/a")" = "$(head -c $(($(wc -c <"$RUN/a") - 5)) "$RUN/b")" ]
+	done
+	# Again: not computed again.
+	curl -sNi --max-time 60 -H 'Idempotency-Key: k1' "$URL/v1/completions" -d "$q" >"$RUN/again"
+	grep -qi '^idempotent-replayed: true' "$RUN/again"
+	[ "$(metric moe_front_requests_total)" = 1 ]
+}
+
 @test "moe-up -a 2: a door, two front ends behind it, one of them dies" {
 	export MOE_BIN=$PWD/$BIN
 	bin/moe-up -d -D "$RUN/c" -p 127.0.0.1:0 -a 2 -e 2 >"$RUN/up" 2>"$RUN/up.err" 3>&- 4>&- ||
