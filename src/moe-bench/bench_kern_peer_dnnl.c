@@ -49,7 +49,7 @@ struct bench_kern_peer {
 			BUG("oneDNN: %s: status %d", #call, (int)st_);	\
 	} while (0)
 
-/* ---- primitives ----------------------------------------------------------- */
+/* ---- primitives --------------------------------------------------------- */
 
 static dnnl_memory_desc_t
 desc(const struct bench_kern_peer *p, int rows, int cols,
@@ -127,7 +127,7 @@ make_product(struct bench_kern_peer *p, int which)
 	return 0;
 }
 
-/* ---- memory --------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 static dnnl_memory_t
 room(const struct bench_kern_peer *p, const dnnl_memory_desc_t *md)
@@ -214,7 +214,7 @@ make_rows(struct bench_kern_peer *p)
 	    (size_t)p->m.rows * (size_t)p->m.h);
 }
 
-/* ---- contract -------------------------------------------------------------- */
+/* ---- contract ----------------------------------------------------------- */
 
 int
 bench_kern_peer_new(struct bench_kern_peer **p_p,

@@ -72,7 +72,7 @@ struct session {
 	uint64_t peak_bytes[KINDS], packed_bytes;
 };
 
-/* ---- the files -------------------------------------------------------------- */
+/* ---- the files ---------------------------------------------------------- */
 
 static int
 add_file(struct session *s, char *path, struct err *err)
@@ -129,7 +129,7 @@ drop_files(const struct session *s)
 		posix_fadvise(s->file.p[i].fd, 0, 0, POSIX_FADV_DONTNEED);
 }
 
-/* ---- the direct read -------------------------------------------------------- */
+/* ---- the direct read ---------------------------------------------------- */
 
 struct reading {
 	const struct session *s;
@@ -191,7 +191,7 @@ read_direct(struct session *s, int round, struct err *err)
 	return 0;
 }
 
-/* ---- a load ------------------------------------------------------------------ */
+/* ---- a load ------------------------------------------------------------- */
 
 struct loading {
 	const struct opts *o;
@@ -335,7 +335,7 @@ load_once(struct session *s, int kind, int round, struct err *err)
 	return 0;
 }
 
-/* ---- results ---------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------ */
 
 static int
 by_value(const void *a, const void *b)
