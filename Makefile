@@ -1,6 +1,6 @@
 # The moe toolkit: one non-recursive Makefile.  `make help` tells the targets.
 #
-#   BUILD=release|debug|asan|tsan   CC=gcc|clang
+#   BUILD=release|debug|asan|tsan|fuzz   CC=gcc|clang
 #   WITH_CUDA, WITH_NCCL, WITH_VERBS, WITH_ZSTD, WITH_TLS, WITH_ONEDNN = auto|yes|no
 #
 # Objects live in build/<config>/, one folder per combination of settings, so
@@ -25,7 +25,7 @@ say = @$(if $(V),:,printf '  %-5s %s\n' '$1' '$(patsubst build/%,%,$2)')
 
 # ---- configuration name and flags -------------------------------------------
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(filter fuzz,$(BUILD)),clang,gcc)
 endif
 empty :=
 config := $(subst $(empty) ,,$(BUILD)$(if $(filter-out gcc,$(notdir $(CC))),-$(notdir $(CC)))$(foreach f,CUDA NCCL VERBS ZSTD TLS ONEDNN,$(if $(filter-out auto,$(WITH_$f)),-$f.$(WITH_$f))))
@@ -36,8 +36,10 @@ opt_release := -O2 -g
 opt_debug := -O0 -g3
 opt_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 opt_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+# For tests/fuzz/run: with the coverage that libFuzzer and AFL++ go by.
+opt_fuzz := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link -fsanitize=address,undefined -fno-sanitize-recover=undefined
 ifeq ($(opt_$(BUILD)),)
-$(error BUILD=$(BUILD) is none of release, debug, asan, tsan)
+$(error BUILD=$(BUILD) is none of release, debug, asan, tsan, fuzz)
 endif
 
 $(foreach f,CUDA NCCL VERBS ZSTD TLS ONEDNN,$(if $(filter-out auto yes no,$(WITH_$f)),$(error WITH_$f=$(WITH_$f) is none of auto, yes, no)))
@@ -113,7 +115,7 @@ help:
 	@echo 'make features        say which optional parts this build has'
 	@echo 'make clean           remove build/'
 	@echo
-	@echo 'BUILD=release|debug|asan|tsan  CC=gcc|clang'
+	@echo 'BUILD=release|debug|asan|tsan|fuzz  CC=gcc|clang'
 	@echo 'WITH_CUDA= WITH_NCCL= WITH_VERBS= WITH_ZSTD= WITH_TLS= WITH_ONEDNN= auto|yes|no'
 
 # ---- features: probed by compile and link -------------------------------------
@@ -201,6 +203,10 @@ $(B)/tests/%: $(B)/tests/%.o $(link_order)
 	$(call say,LD,$@)
 	$Q$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS)
 $(B)/tests/%.o: ALL_CFLAGS += -Itests/lib
+ifeq ($(BUILD),fuzz)
+$(B)/tests/fuzz/%.o: ALL_CFLAGS += -DMOE_LIBFUZZER
+$(B)/tests/fuzz/%: ALL_LDFLAGS += -fsanitize=fuzzer
+endif
 # The engine without its dispatch, which is the test's own.
 $(B)/tests/unit/test_engine: $(call o,$(addprefix src/moe-attnd/,at_engine.c at_free.c at_group.c at_load.c at_model.c at_pool.c at_prof.c at_queue.c at_run.c at_sample.c at_sched.c) $(wildcard src/moe-attnd/at_kv*.c))
 

@@ -3,7 +3,7 @@
 
 load ../lib/moe
 
-scripts() { ls bin/moe-* .ci/run tests/run tests/drills tests/peers/compare contrib/*.sh 2>/dev/null | while read -r f; do
+scripts() { ls bin/moe-* .ci/run tests/run tests/drills tests/fuzz/run tests/peers/compare contrib/*.sh 2>/dev/null | while read -r f; do
 	[ "$(head -c 2 "$f")" = '#!' ] || case $f in *.sh) ;; *) continue ;; esac
 	LC_ALL=C grep -qP '\x00' "$f" || echo "$f"
 done; }
