@@ -12,8 +12,8 @@
 
 #define HUGE_BYTES	((size_t)2 << 20)
 
-static void *
-must(void *p, size_t n)
+void *
+mem_must(void *p, size_t n)
 {
 	if (p == NULL) {
 		fprintf(stderr, "out of memory (%zu bytes wanted)\n", n);
@@ -25,32 +25,32 @@ must(void *p, size_t n)
 void *
 mem_alloc(size_t n)
 {
-	return must(malloc(n ? n : 1), n);
+	return mem_must(malloc(n ? n : 1), n);
 }
 
 void *
 mem_zalloc(size_t n)
 {
-	return must(calloc(1, n ? n : 1), n);
+	return mem_must(calloc(1, n ? n : 1), n);
 }
 
 void *
 mem_calloc(size_t n, size_t size)
 {
-	return must(calloc(n ? n : 1, size ? size : 1), n);
+	return mem_must(calloc(n ? n : 1, size ? size : 1), n);
 }
 
 void *
 mem_realloc(void *p, size_t n)
 {
-	return must(realloc(p, n ? n : 1), n);
+	return mem_must(realloc(p, n ? n : 1), n);
 }
 
 void *
 mem_aligned(size_t align, size_t n)
 {
 	size_t room = (n + align - 1) & ~(align - 1);
-	void *p = must(aligned_alloc(align, room ? room : align), n);
+	void *p = mem_must(aligned_alloc(align, room ? room : align), n);
 
 	memset(p, 0, room);
 	return p;
@@ -82,7 +82,7 @@ mem_printf(const char *fmt, ...)
 	if (vasprintf(&s, fmt, ap) < 0)
 		s = NULL;
 	va_end(ap);
-	return must(s, 0);
+	return mem_must(s, 0);
 }
 
 void
@@ -113,7 +113,7 @@ mem_grow(void **p_p, size_t *cap_p, size_t need, size_t elem)
 	if (cap < 8)
 		cap = 8;
 	if (!mem_mul(cap, elem, &bytes))
-		must(NULL, SIZE_MAX);
+		mem_must(NULL, SIZE_MAX);
 	*p_p = mem_realloc(*p_p, bytes);
 	*cap_p = cap;
 }

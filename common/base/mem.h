@@ -9,6 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* p; when it is NULL, that abort: n bytes (0: who knows) that a library wanted
+ * for us could not be had. */
+void	*mem_must(void *p, size_t n);
+
 /* n bytes, not cleared / cleared.  n == 0 gives a valid pointer. */
 void	*mem_alloc(size_t n);
 void	*mem_zalloc(size_t n);

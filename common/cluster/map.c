@@ -1,6 +1,7 @@
 /* map - see map.h. */
 #include "map.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -485,12 +486,10 @@ map_text(const struct map *m, struct str *out)
 {
 	char *p = NULL;
 	size_t n = 0;
-	FILE *fp = open_memstream(&p, &n);
+	FILE *fp = mem_must(open_memstream(&p, &n), 0);
 
-	BUG_ON(fp == NULL);
-	if (map_write(m, fp, false, NULL) != 0)
-		BUG("a map into memory");
-	fclose(fp);
+	if (map_write(m, fp, false, NULL) != 0 || fclose(fp) != 0)
+		mem_must(NULL, n);
 	str_clear(out);
 	str_add(out, p, n);
 	free(p);
@@ -504,8 +503,11 @@ map_read_text(struct map **out, const void *text, size_t n, const char *path,
 	int rc;
 
 	/* Reading only: it is not written to. */
-	if (n == 0 || (fp = fmemopen((void *)(uintptr_t)text, n, "r")) == NULL)
+	if (n == 0)
 		return err_set(err, ERR_DATA, "%s: an empty map", path);
+	fp = fmemopen((void *)(uintptr_t)text, n, "r");
+	if (fp == NULL)
+		return err_sys(err, ERR_TEMP, errno, "%s", path);
 	rc = map_read(out, fp, path, err);
 	fclose(fp);
 	return rc;

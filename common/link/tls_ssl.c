@@ -152,13 +152,15 @@ tls_ctx_new(struct tls_ctx **x_p, const uint8_t key[TLS_KEY], uint64_t rekey,
     struct err *err)
 {
 	struct tls_ctx *x = mem_zalloc(sizeof(*x));
+	const char *why;
 
 	memcpy(x->key, key, TLS_KEY);
 	x->rekey = rekey != 0 ? rekey : REKEY_BYTES;
 	if (set_up(x) != 0) {
 		tls_ctx_free(x);
+		why = ERR_reason_error_string(ERR_get_error());
 		return err_set(err, ERR_UNAVAIL, "tls: OpenSSL does not give "
-		    "TLS 1.3: %s", ERR_reason_error_string(ERR_get_error()));
+		    "TLS 1.3: %s", why != NULL ? why : "no memory");
 	}
 	*x_p = x;
 	return 0;
@@ -181,12 +183,11 @@ struct tls *
 tls_new(struct tls_ctx *x, int fd, bool client)
 {
 	struct tls *t = mem_zalloc(sizeof(*t));
-	BIO *b = BIO_new(x->bio);
+	BIO *b = mem_must(BIO_new(x->bio), 0);
 
 	t->x = x;
 	t->fd = fd;
-	t->ssl = SSL_new(x->ssl);
-	BUG_ON(b == NULL || t->ssl == NULL);	/* out of memory */
+	t->ssl = mem_must(SSL_new(x->ssl), 0);
 	BIO_set_data(b, t);
 	BIO_set_init(b, 1);
 	SSL_set_bio(t->ssl, b, b);

@@ -15,6 +15,14 @@
 /* Integers up to here are exact as doubles. */
 #define EXACT		9007199254740992.0
 
+/* jansson does not survive that it gets no memory (its reader goes on with half
+ * a string), so it stops as everything else here does. */
+__attribute__((constructor)) static void
+json_memory(void)
+{
+	json_set_alloc_funcs(mem_alloc, mem_free);
+}
+
 static int
 code_of(int code)
 {

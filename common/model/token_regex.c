@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "mem.h"
 #include "token_parts.h"
 
 #define STACK_START	((size_t)64 << 10)
@@ -90,11 +91,9 @@ token_regex_compile(const char *pattern, bool literal,
 void
 token_regex_open(struct token_regex *r)
 {
-	r->data = pcre2_match_data_create(1, NULL);
-	r->ctx = pcre2_match_context_create(NULL);
+	r->data = mem_must(pcre2_match_data_create(1, NULL), 0);
+	r->ctx = mem_must(pcre2_match_context_create(NULL), 0);
 	r->stack = pcre2_jit_stack_create(STACK_START, STACK_MAX, NULL);
-	if (r->data == NULL || r->ctx == NULL)
-		BUG("PCRE2: out of memory");
 	/* Without a stack of its own (NULL) JIT has 32 KiB of ours. */
 	if (r->stack != NULL)
 		pcre2_jit_stack_assign(r->ctx, NULL, r->stack);

@@ -5,6 +5,7 @@
 #include <openssl/sha.h>
 
 #include "mac.h"
+#include "mem.h"
 
 _Static_assert(MAC_BYTES == SHA256_DIGEST_LENGTH, "one hash everywhere");
 
@@ -18,14 +19,15 @@ mac_check(struct err *err)
 void
 mac_sha256(const void *p, size_t n, uint8_t out[MAC_BYTES])
 {
-	BUG_ON(EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL) != 1);
+	if (EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL) != 1)
+		mem_must(NULL, 0);	/* nothing else can go wrong */
 }
 
 void
 mac_hmac(const void *key, size_t n_key, const void *p, size_t n,
     uint8_t out[MAC_BYTES])
 {
-	BUG_ON(HMAC(EVP_sha256(), key, (int)n_key, p, n, out, NULL) == NULL);
+	mem_must(HMAC(EVP_sha256(), key, (int)n_key, p, n, out, NULL), 0);
 }
 
 bool

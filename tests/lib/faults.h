@@ -21,7 +21,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -126,38 +125,22 @@ fault_now(enum fault_op op)
 
 /* The function that the program would have called. */
 #define FAULT_REAL(type, name)						\
-	static type *real;						\
+	static __typeof__(type) *real;					\
 	if (real == NULL)						\
 		*(void **)&real = dlsym(RTLD_NEXT, name)
 
 /* ---- memory ------------------------------------------------------------------ */
 
-static uintptr_t fault_from, fault_to;	/* the program's own code */
-
-static int
-fault_own_code(struct dl_phdr_info *info, size_t n, void *arg)
-{
-	int i;
-
-	(void)n;
-	(void)arg;
-	for (i = 0; i < info->dlpi_phnum; i++)
-		if (info->dlpi_phdr[i].p_type == PT_LOAD &&
-		    (info->dlpi_phdr[i].p_flags & PF_X) != 0) {
-			fault_from = info->dlpi_addr +
-			    info->dlpi_phdr[i].p_vaddr;
-			fault_to = fault_from + info->dlpi_phdr[i].p_memsz;
-		}
-	return 1;		/* the first is the program */
-}
+/* The program's own code, by the linker. */
+extern char __executable_start, etext;
 
 static bool
 fault_memory(const void *caller)
 {
-	uintptr_t at = (uintptr_t)caller;
+	const char *at = caller;
 
-	return (fault.all_memory || at < fault_from || at >= fault_to) &&
-	    fault_now(FAULT_MEMORY);
+	return (fault.all_memory || at < &__executable_start ||
+	    at >= &etext) && fault_now(FAULT_MEMORY);
 }
 
 /* What dlsym asks for while it looks for the true malloc. */
@@ -285,6 +268,38 @@ vasprintf(char **s_p, const char *fmt, va_list ap)
 	fault_off = was;
 	return n;
 }
+
+/* Functions whose want of memory is an abort (mem_must): it does not fail
+ * there. */
+#define FAULT_SPARED(type, name, params, types, args)			\
+	type	name params;						\
+									\
+	type								\
+	name params							\
+	{								\
+		FAULT_REAL(type types, #name);				\
+		bool was = fault_off;					\
+		type got_;						\
+									\
+		fault_off = !fault.all_memory;				\
+		got_ = real args;					\
+		fault_off = was;					\
+		return got_;						\
+	}
+
+FAULT_SPARED(void *, pcre2_match_data_create_8, (uint32_t n, void *c),
+    (uint32_t, void *), (n, c))
+FAULT_SPARED(void *, pcre2_match_context_create_8, (void *c), (void *), (c))
+FAULT_SPARED(void *, SSL_new, (void *x), (void *), (x))
+FAULT_SPARED(void *, BIO_new, (const void *m), (const void *), (m))
+FAULT_SPARED(int, EVP_Digest, (const void *p, size_t n, void *out,
+    unsigned *n_p, const void *md, void *e),
+    (const void *, size_t, void *, unsigned *, const void *, void *),
+    (p, n, out, n_p, md, e))
+FAULT_SPARED(void *, HMAC, (const void *md, const void *key, int n_key,
+    const void *p, size_t n, void *out, unsigned *n_p),
+    (const void *, const void *, int, const void *, size_t, void *, unsigned *),
+    (md, key, n_key, p, n, out, n_p))
 
 /* ---- reading and writing ------------------------------------------------------ */
 

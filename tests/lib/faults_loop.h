@@ -2,7 +2,8 @@
 #ifndef MOE_FAULTS_LOOP_H
 #define MOE_FAULTS_LOOP_H
 
-#define FAULT_N_MAX	20000	/* a run with more calls has no end */
+#define FAULT_N_MAX	1000000	/* a run with more calls has no end */
+#define FAULT_N_EACH	200	/* so many one by one, then ever fewer */
 
 struct fault_try {
 	const char *name;	/* of the test */
@@ -154,7 +155,7 @@ faults_loop(const struct fault_try *t)
 	size_t i;
 	long n;
 
-	dl_iterate_phdr(fault_own_code, NULL);
+	setlinebuf(stdout);
 	signal(SIGSEGV, fault_died);
 	signal(SIGABRT, fault_died);
 	if (t->fn(t->arg, &e) != 0) {
@@ -162,7 +163,7 @@ faults_loop(const struct fault_try *t)
 		return;
 	}
 	for (i = 0; i < FAULT_KINDS; i++)
-		for (n = 1; n < FAULT_N_MAX; n++) {
+		for (n = 1; n < FAULT_N_MAX; n += 1 + n / FAULT_N_EACH * 7) {
 			bad = fault_one(t, &fault_kind[i], n, &hit, &e);
 			n_hit += hit;
 			if (bad != NULL) {
