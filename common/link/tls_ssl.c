@@ -159,6 +159,7 @@ tls_ctx_new(struct tls_ctx **x_p, const uint8_t key[TLS_KEY], uint64_t rekey,
 	if (set_up(x) != 0) {
 		tls_ctx_free(x);
 		why = ERR_reason_error_string(ERR_get_error());
+		ERR_clear_error();
 		return err_set(err, ERR_UNAVAIL, "tls: OpenSSL does not give "
 		    "TLS 1.3: %s", why != NULL ? why : "no memory");
 	}

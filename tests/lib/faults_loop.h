@@ -3,7 +3,10 @@
 #define MOE_FAULTS_LOOP_H
 
 #define FAULT_N_MAX	1000000	/* a run with more calls has no end */
-#define FAULT_N_EACH	200	/* so many one by one, then ever fewer */
+#define FAULT_N_EACH	200	/* so many one by one, then ever fewer;
+				 * unless the test says how many */
+
+#define FAULT_PASSES	4
 
 struct fault_try {
 	const char *name;	/* of the test */
@@ -11,8 +14,9 @@ struct fault_try {
 	int (*fn)(void *arg, struct err *err);
 	void *arg;
 	/* One of these is in the text of each error; ends with NULL. */
-	const char *about[4];
+	const char *about[5];
 	int at_least;		/* faults that are known to hit */
+	int n_each;		/* 0: FAULT_N_EACH */
 };
 
 struct fault_state {
@@ -121,8 +125,8 @@ fault_one(const struct fault_try *t, const struct fault_kind *k, long n,
 
 	snprintf(fault_what, sizeof(fault_what), "%s, %s, call %ld", t->name,
 	    k->name, n);
-	/* What a library keeps for good is there after the first pass. */
-	for (pass = 0; pass < 2; pass++) {
+	/* What a library keeps for good is there after a few passes. */
+	for (pass = 0; pass < FAULT_PASSES; pass++) {
 		before = fault_look();
 		memset(e, 0, sizeof(*e));
 		fault_arm(k, n);
@@ -150,6 +154,7 @@ faults_loop(const struct fault_try *t)
 {
 	struct err e = ERR_INIT;
 	int n_bad = 0, n_hit = 0;
+	int each = t->n_each != 0 ? t->n_each : FAULT_N_EACH;
 	const char *bad;
 	bool hit;
 	size_t i;
@@ -163,7 +168,7 @@ faults_loop(const struct fault_try *t)
 		return;
 	}
 	for (i = 0; i < FAULT_KINDS; i++)
-		for (n = 1; n < FAULT_N_MAX; n += 1 + n / FAULT_N_EACH * 7) {
+		for (n = 1; n < FAULT_N_MAX; n += 1 + n / each * 7) {
 			bad = fault_one(t, &fault_kind[i], n, &hit, &e);
 			n_hit += hit;
 			if (bad != NULL) {
