@@ -409,8 +409,8 @@ first_record(struct map **m_p, const struct rec_in *in, struct err *err)
 	int64_t v = in->val[C_VERSION].i;
 	bool *moe;
 
-	if (nl < 1 || nl > 4096 || ne < 1 || ne > 65535 || v < 0 ||
-	    v > UINT32_MAX)
+	if (nl < 1 || nl > 4096 || ne < 1 || ne > 65535 ||
+	    nl * ne > MAP_MAX_CELL || v < 0 || v > UINT32_MAX)
 		return err_set(err, ERR_DATA, "%s:%zu: version %lld, %lld "
 		    "layers, %lld experts: out of range", in->path, in->line,
 		    (long long)v, (long long)nl, (long long)ne);
