@@ -16,8 +16,8 @@
 #include "str.h"
 
 #define MAP_MAX_SERVER	4096
-#define MAP_MAX_CELL	(1 << 20)	/* layers x experts of a map as text: more
-				 * records than a message has room for */
+#define MAP_MAX_CELL	(1 << 20)	/* layers x experts of a map as text:
+				 * more than a message has records */
 
 struct map;
 

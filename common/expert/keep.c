@@ -186,7 +186,11 @@ take_kept(const struct block *b)
 
 	if (fd >= 0) {
 		if (place_mapped(b, fd, PROT_READ) != 0) {
-			why = "it cannot be mapped";
+			/* Not the file's fault: it stays. */
+			warn(b->k, "%s: a block of experts cannot be mapped: "
+			    "%s", b->k->o.keep_dir, strerror(errno));
+			close(fd);
+			return false;
 		} else if ((bad = first_bad(b)) >= 0) {
 			drop_some(b, b->head.n);
 			why = "the checksum of an expert is wrong";
@@ -196,19 +200,6 @@ take_kept(const struct block *b)
 	if (why != NULL)
 		disbelieve(b, b->k->keep_fd, why);
 	return fd >= 0 && why == NULL;
-}
-
-static bool
-read_expert(int fd, off_t at, const struct keep *k, struct kern_expert *x)
-{
-	size_t left = (size_t)(k->head.down_at + k->head.down_bytes);
-	char *p = x->gate_up.data;
-	ssize_t got;
-
-	for (; left > 0; left -= (size_t)got, p += got, at += got)
-		if ((got = pread(fd, p, left, at)) <= 0)
-			return false;
-	return true;
 }
 
 /* Into memory that has been placed. */
@@ -221,8 +212,9 @@ take_cached(const struct block *b)
 	uint32_t i;
 
 	for (i = 0; fd >= 0 && why == NULL && i < b->head.n; i++)
-		if (!read_expert(fd, at + (off_t)(i * b->head.stride), b->k,
-		    &b->w[i]))
+		if (!keep_file_read(fd, b->w[i].gate_up.data,
+		    (size_t)(b->head.down_at + b->head.down_bytes),
+		    at + (off_t)(i * b->head.stride)))
 			why = "it cannot be read";
 		else if (sum_of(&b->w[i]) != b->sum[i])
 			why = "the checksum of an expert is wrong";
@@ -256,8 +248,8 @@ put_cached(const struct block *b)
 	uint32_t i;
 
 	for (i = 0; good && i < b->head.n; i++, at += (off_t)b->head.stride)
-		good = pwrite(fd, b->w[i].gate_up.data, b->head.stride, at) ==
-		    (ssize_t)b->head.stride;
+		good = keep_file_write(fd, b->w[i].gate_up.data,
+		    b->head.stride, at) == 0;
 	if (good)
 		good = keep_file_seal(fd, b->k->cache_fd, &b->head, b->sum) ==
 		    0 || errno == EEXIST;

@@ -163,14 +163,21 @@ keep_dir_open(const char *path, bool in_memory, struct err *err)
 
 /* ---- reading ------------------------------------------------------------- */
 
-static bool
-read_all(int fd, void *p, size_t n, off_t at)
+bool
+keep_file_read(int fd, void *p, size_t n, off_t at)
 {
 	ssize_t got;
 
-	for (; n > 0; n -= (size_t)got, at += got, p = (char *)p + got)
-		if ((got = pread(fd, p, n, at)) <= 0)
+	while (n > 0) {
+		got = pread(fd, p, n, at);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got <= 0)
 			return false;
+		n -= (size_t)got;
+		at += got;
+		p = (char *)p + got;
+	}
 	return true;
 }
 
@@ -188,8 +195,8 @@ compare(int fd, const struct keep_head *want, uint32_t *sum)
 		return "its owner or mode is not what they were";
 	if ((uint64_t)st.st_size != keep_file_bytes(want))
 		return "its length is wrong";
-	if (!read_all(fd, &h, sizeof(h), 0) ||
-	    !read_all(fd, sum, want->n * sizeof(*sum), sizeof(h)))
+	if (!keep_file_read(fd, &h, sizeof(h), 0) ||
+	    !keep_file_read(fd, sum, want->n * sizeof(*sum), sizeof(h)))
 		return "it cannot be read";
 	crc = h.crc;
 	h.crc = 0;
@@ -212,7 +219,9 @@ keep_file_open(int dir, const struct keep_head *h, uint32_t *sum,
 	/* Not blocking: it may be a FIFO that somebody put there. */
 	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
-		if (errno != ENOENT)
+		/* A want of descriptors or memory says nothing of the file. */
+		if (errno != ENOENT && errno != EMFILE && errno != ENFILE &&
+		    errno != ENOMEM)
 			*why = "it cannot be opened";
 		return -1;
 	}
@@ -240,15 +249,21 @@ keep_file_new(int dir, const struct keep_head *h)
 	return -1;
 }
 
-static int
-write_all(int fd, const void *p, size_t n, off_t at)
+int
+keep_file_write(int fd, const void *p, size_t n, off_t at)
 {
 	ssize_t put;
 
-	for (; n > 0; n -= (size_t)put, at += put,
-	    p = (const char *)p + put)
-		if ((put = pwrite(fd, p, n, at)) <= 0)
+	while (n > 0) {
+		put = pwrite(fd, p, n, at);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
 			return -1;
+		n -= (size_t)put;
+		at += put;
+		p = (const char *)p + put;
+	}
 	return 0;
 }
 
@@ -260,8 +275,8 @@ keep_file_seal(int fd, int dir, const struct keep_head *h,
 	char self[64], name[KEEP_NAME];
 
 	whole.crc = head_crc(h, sum);
-	if (write_all(fd, &whole, sizeof(whole), 0) != 0 ||
-	    write_all(fd, sum, h->n * sizeof(*sum), sizeof(whole)) != 0 ||
+	if (keep_file_write(fd, &whole, sizeof(whole), 0) != 0 ||
+	    keep_file_write(fd, sum, h->n * sizeof(*sum), sizeof(whole)) != 0 ||
 	    fchmod(fd, SEALED) != 0)
 		return -1;
 	keep_name(h, name);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "err.h"
 #include "kern.h"
@@ -55,6 +56,10 @@ int	keep_dir_open(const char *path, bool in_memory, struct err *err);
  * believed, *why says why. */
 int	keep_file_open(int dir, const struct keep_head *h, uint32_t *sum,
 	    const char **why);
+
+/* All n bytes, or not (errno). */
+bool	keep_file_read(int fd, void *p, size_t n, off_t at);
+int	keep_file_write(int fd, const void *p, size_t n, off_t at);
 
 /* A file without a name yet, of full length; its room is taken now, so that
  * filling it cannot fail.  -1 with errno. */

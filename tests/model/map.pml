@@ -17,8 +17,8 @@
  * knows the newest published version only, has servers keep what they hold, and
  * waits for every front end to say its version before anything is given up.
  *
- * Checked: a route is refused (NOT_HERE) only by a server that has died since, and
- * goes elsewhere then; no expert is unloaded while a route waits for it; every
+ * Checked: a route is refused (NOT_HERE) only by a server that has died since,
+ * and goes elsewhere then; no expert is unloaded while a route waits for it; every
  * route is counted exactly once; nothing gets stuck.
  *
  * -DEARLY: the old copy is given up when the map is published instead of after
@@ -26,13 +26,13 @@
  * keep what they hold.  With either a front end that has the old map finds the
  * expert nowhere: the checker must find the refused route.
  *
- * tests/e2e/model.bats checks all three.  -DNROUTE=2 -DNVERSION=3: two routes of
- * each front end, and a way back (3.2 million states).
+ * tests/e2e/model.bats checks all three.  -DNROUTE=2 -DNVERSION=3: two routes
+ * of each front end, and a way back (3.2 million states).
  */
 #define NSERVER	2
 #define NFRONT	2
 #ifndef NVERSION
-#define NVERSION	2	/* 1: on server 0, 2: on server 1, 3: on 0 again */
+#define NVERSION	2	/* on server 0, on 1, on 0 again */
 #endif
 #ifndef NROUTE
 #define NROUTE	1		/* of each front end */
@@ -43,7 +43,7 @@
 byte now = 1;			/* published */
 byte next;			/* being loaded; 0: none */
 byte first = 1;			/* the oldest version that may be in use */
-byte uses[NFRONT];		/* what each front end has said; 0: nothing yet */
+byte uses[NFRONT];		/* what each front end said; 0: nothing */
 bool keep[NSERVER];		/* held at the start of the router */
 bool up = true;
 byte restarts = 1;		/* how often it may still start anew */
@@ -59,8 +59,8 @@ byte deaths = 1;		/* how many there may still be */
 /* front ends */
 byte ver[NFRONT];		/* the map that it goes by */
 byte told[NFRONT];		/* a newer map on its way; 0: none */
-byte said[NFRONT];		/* the version on its way to the router; 0: none */
-byte out[NFRONT];		/* the server that has the route, + 1; 0: none */
+byte said[NFRONT];		/* on its way to the router; 0: nothing */
+byte out[NFRONT];		/* the route's server + 1; 0: none */
 bool answered[NFRONT];		/* an answer is on its way */
 byte left[NFRONT];		/* routes still to be counted */
 byte counted[NFRONT];

@@ -222,6 +222,13 @@ test_map_text(void)
 	    "and named");
 	fclose(fp);
 	mem_free(text);
+	text = mem_strdup("#moe:map/1\tversion\tlayers\texperts\tlayer\texpert"
+	    "\tserver\taddress\n1\t4096\t65535\t0\t0\ta\tshm:/a\n");
+	err.text[0] = '\0';
+	OK(map_read_text(&r, text, strlen(text), "m", &err) == -1 &&
+	    strstr(err.text, "65535 experts: out of range") != NULL,
+	    "sizes that no message has records for are refused: %s", err.text);
+	mem_free(text);
 }
 
 int
