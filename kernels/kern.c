@@ -295,6 +295,9 @@ kern_kv_page_bytes(int hk, int dk, int dv, enum kern_dtype kvt)
 {
 	KERN_CHECK(hk > 0 && dk > 0 && dv > 0);
 	KERN_CHECK(kvt == KERN_F32 || kvt == KERN_BF16);
+	if (kvt == KERN_BF16)
+		dk = (dk + 1) / 2 * 2;
+	dv = (dv + 15) / 16 * 16;
 	return (size_t)hk * KERN_PAGE_TOK *
 	    kern_dtype_bytes(kvt, (size_t)dk + (size_t)dv);
 }

@@ -313,10 +313,14 @@ int	kern_route(const struct kern_route *a, int *bad_row);
 
 /*
  * KV pages: a layer has one arena; page p of it is KERN_PAGE_TOK tokens of
- * K then V: [K: hk][tok][dk] [V: hk][tok][dv], of dtype kvt.
+ * dtype kvt, K of all heads, then V.  Both are laid out as packed weights are,
+ * with what attention multiplies them to across the lanes: K of a head has the
+ * tokens there (f32 [dk][16], bf16 [dk/2][16][2]), V has its values (f32
+ * [dv/16][tok][16], bf16 [dv/16][tok/2][16][2]); dk is padded to a pair in
+ * bf16, dv to 16.  What is not put is never used, whatever it is.
  */
 #define KERN_PAGE_TOK	16
-#define KERN_KV_LAYOUT	1	/* another number: other places within a page */
+#define KERN_KV_LAYOUT	2	/* another number: other places within a page */
 
 struct kern_kv {
 	void *arena;		/* of one layer */
@@ -347,8 +351,11 @@ void	kern_kv_put(struct kern *kn, const struct kern_kv_put *a);
  * Causal attention of every row over the tokens 0..pos of its sequence (its
  * own K and V already put).  q: fp32 rows [h*dk]; out: rows [h*dv] of `act`.
  * Query head j reads KV head j / (h / hk).  Softmax in fp32, streaming over
- * fixed blocks of key positions (aligned to absolute position), so a row's
- * bits depend on its own sequence only, not on how the prompt was chunked.
+ * fixed blocks of key positions within fixed spans of them (aligned to absolute
+ * position); spans are put together in order, whichever threads had them.  So a
+ * row's bits depend on its own sequence only, not on how the prompt was chunked,
+ * what else is in the call, or the number of threads.
+ *
  * window > 0: key visible iff pos_q - pos_k < window.  chunk > 0: iff
  * pos_q / chunk == pos_k / chunk.  sink: [h] extra logits or NULL.
  */

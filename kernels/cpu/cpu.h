@@ -21,7 +21,8 @@
 #define CPU_LANES	16	/* outputs of a packed block */
 #define CPU_ROWS	6	/* most rows of a tile */
 #define CPU_BLOCKS	8	/* most blocks of a tile call */
-#define CPU_KEYS	64	/* key positions of an attention block */
+#define CPU_KEYS	128	/* key positions of an attention block */
+#define CPU_SPAN	512	/* key positions that are summed up by themselves */
 
 /* CPU_ROLL: before a loop that must stay one.  CPU_UNROLL:
  * before a loop over an array of accumulators whose count is a constant after
@@ -56,18 +57,23 @@ cpu_tile_rows(int left)
 
 /* One query of attention as it streams over blocks of keys. */
 struct cpu_query {
-	const float *q;		/* [dk], padded with zeros */
-	float *o;		/* [dv], padded: sum of p * v so far */
+	const float *q;		/* [dk] */
+	float *o;		/* [dv]: sum of p * v so far */
 	float max, sum;		/* running maximum, sum of exp(s - max) */
 	int lo, hi;		/* visible keys of this block: lo <= j < hi */
 };
 
 #define CPU_PAGES	(CPU_KEYS / KERN_PAGE_TOK)
+#define CPU_AHEAD	4	/* pages to prefetch ahead */
 
-/* A block of keys: per page 16 rows of K, of dk values, and of V, of dv; both
- * multiples of 8.  bf16 or fp32. */
+/*
+ * A block of keys: one head's part of each page, in bf16 or fp32, and of the
+ * pages that are needed next.  A page's K is a packed block with its 16 tokens
+ * as outputs and dk inputs; its V is dv / 16 packed blocks with 16 values each
+ * as outputs and the tokens as inputs (dv: a multiple of 16).
+ */
 struct cpu_keys {
-	const void *k[CPU_PAGES], *v[CPU_PAGES];
+	const void *k[CPU_PAGES + CPU_AHEAD], *v[CPU_PAGES + CPU_AHEAD];
 	bool bf16;
 	int dk, dv;
 	float scale;
@@ -98,6 +104,10 @@ struct cpu_isa {
 	/* Take block b into n queries: streaming softmax over lo .. hi - 1 of
 	 * each (lo >= hi: nothing). */
 	void (*attn)(struct cpu_query *q, int n, const struct cpu_keys *b);
+	/* `to` takes in `from`, a softmax over later keys: dv values, a
+	 * multiple of 16. */
+	void (*attn_merge)(struct cpu_query *to, const struct cpu_query *from,
+	    int dv);
 	/* Largest value; *nan set (never cleared) when there is a NaN. */
 	float (*max)(const float *x, int n, bool *nan);
 	/* sum of exp((x - max) * mul). */
@@ -163,6 +173,28 @@ cpu_at(enum kern_dtype t, size_t lane, size_t k)
 	return (k / 2 * 16 + lane) * 2 + k % 2;
 }
 
+/* Value i of K, and of V, of head j and token tok of a page, in elements from
+ * the page's beginning: the packed blocks of struct cpu_keys, head by head,
+ * first all of K.  An odd dk in bf16 is padded to a pair, dv to blocks. */
+static inline size_t
+cpu_k_at(const struct kern_kv *kv, int j, int tok, int i)
+{
+	int dk = kv->kvt == KERN_F32 ? kv->dk : (kv->dk + 1) / 2 * 2;
+
+	return (size_t)(j * dk) * KERN_PAGE_TOK +
+	    cpu_at(kv->kvt, (size_t)tok, (size_t)i);
+}
+
+static inline size_t
+cpu_v_at(const struct kern_kv *kv, int j, int tok, int i)
+{
+	int dv = (kv->dv + 15) / 16 * 16;
+
+	return cpu_k_at(kv, kv->hk, 0, 0) +
+	    (size_t)(j * dv + i / 16 * 16) * KERN_PAGE_TOK +
+	    cpu_at(kv->kvt, (size_t)i % 16, (size_t)tok);
+}
+
 /* What rows of act become before a tile: nothing, fp32, or blocks of int8. */
 enum cpu_form { CPU_AS_IS, CPU_WIDE, CPU_QUANT };
 /* The tile for w, and the form that it wants. */
@@ -188,7 +220,7 @@ void	cpu_mat_row(const struct kern *kn, const struct kern_mat *m, int i,
 void	cpu_linear(struct kern *kn, const struct kern_linear *a);
 void	cpu_ffn(struct kern *kn, const struct kern_ffn *a);
 void	cpu_attn(struct kern *kn, const struct kern_attn *a);
-void	cpu_attn_put(struct kern *kn, const struct kern_kv_put *a);
+void	cpu_kv_put(struct kern *kn, const struct kern_kv_put *a);
 void	cpu_rows_norm(struct kern *kn, const struct kern_norm *a);
 void	cpu_rows_rope(struct kern *kn, const struct kern_rope *a);
 void	cpu_rows_axpy(struct kern *kn, const struct kern_axpy *a);

@@ -1,165 +1,69 @@
 /*
- * cpu_attn.c - KV pages, and causal attention over them.
+ * cpu_attn.c - causal attention over KV pages; cpu_kv.c fills them.
  *
- * An item is (up to TILE rows of one sequence, one KV head).  It walks the
- * key positions in blocks of CPU_KEYS aligned to absolute position, and lets
- * every query of the tile (rows x query heads of this KV head) take it in.  A
- * query's arithmetic sees only its own visible keys and the alignment of
- * blocks, never the tile: chunking changes no bit.
+ * A tile is a few rows of one sequence.  An item is a tile and one KV head:
+ * every query of it (rows x query heads of that KV head) takes in the tile's
+ * key positions, in blocks of CPU_KEYS within spans of CPU_SPAN, both aligned
+ * to absolute position.  A span is summed up by itself and then merged into
+ * those before it, so a long context can be cut: where a tile would keep one
+ * thread busy while others have nothing to do, an item is one span of it, and a
+ * second stage merges.  A query's arithmetic sees its own visible keys and the
+ * alignment of blocks and spans, never tile or item: neither chunking nor
+ * threads change a bit.
+ *
+ * Floor: a tile's keys are read once for all of its queries.  Up to about 30
+ * (bf16: 15) multiply-adds a byte that is memory, above it the multiply-adds.
  */
 #include "cpu.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "kern_num.h"
-
-#define TILE		16		/* rows of an item */
-#define MANY		8		/* queries worth a copy of bf16 keys */
+#define TILE_QUERIES	96	/* about: rows x query heads of a KV head */
 #define SOLO_MACS	60000
+#define SHARES		3	/* items a thread should find, at least */
+#define PART_BYTES	((size_t)64 << 20)	/* for spans to be merged */
 
-/* Where an item's scratch of one thread begins, in floats. */
+struct tile {
+	const struct kern_seq *s;
+	int row, m;		/* rows [row, row + m) of s */
+	int first, end;		/* key positions that some of them see */
+	int span0, n_span;
+	bool split;		/* items are spans */
+	size_t item0;		/* first item, of all heads */
+	size_t part0;		/* split: first part, in queries */
+	size_t merge0;		/* split: first item of the second stage */
+};
+
 struct job {
 	struct cpu *c;
 	const struct kern_attn *a;
-	size_t *item0;		/* [n_seq]: first row tile of each sequence */
-	size_t tiles;
+	struct tile *tile;
+	size_t n_tile, n_item, n_part, n_merge;
 	int group;		/* query heads of a KV head */
-	int dk, dv;		/* padded to 8 */
-	bool padded;
-	float *scratch;
-	size_t thread_floats;
+	int rows;		/* of a tile */
+	int dv;			/* padded to 16 */
+	size_t part_floats;	/* of a query: values, maximum, sum */
+	size_t thread_floats;	/* scratch of a thread, of two sets of queries */
+	float *scratch, *part;
 };
 
-/* One thread's scratch, cut up. */
-struct tile {
-	float *k, *v, *q, *o;
-	struct cpu_query *query;
-	int n_query;
+/* One thread's scratch, cut up: sums of a span, sums of all before it. */
+struct sums {
+	struct cpu_query *span, *all;
 };
 
-/* K (or V) of token `tok` of a page for KV head j. */
-static size_t
-k_at(const struct kern_kv *kv, int j, int tok)
-{
-	return ((size_t)j * KERN_PAGE_TOK + (size_t)tok) * (size_t)kv->dk;
-}
-
-static size_t
-v_at(const struct kern_kv *kv, int j, int tok)
-{
-	return (size_t)kv->hk * KERN_PAGE_TOK * (size_t)kv->dk +
-	    ((size_t)j * KERN_PAGE_TOK + (size_t)tok) * (size_t)kv->dv;
-}
-
-static char *
+static const char *
 page_of(const struct kern_kv *kv, const struct kern_seq *s, int pos)
 {
-	return (char *)kv->arena +
+	return (const char *)kv->arena +
 	    (size_t)s->page[pos / KERN_PAGE_TOK] * kv->page_bytes;
 }
 
-/* ---- put --------------------------------------------------------------- */
-
-static void
-put(const struct cpu *c, const struct kern_kv *kv, char *page, size_t at,
-    const float *src, size_t n)
+static int
+least(int a, int b)
 {
-	char *dst = page + kern_dtype_bytes(kv->kvt, at);
-
-	if (kv->kvt == KERN_F32)
-		memcpy(dst, src, n * sizeof(*src));
-	else
-		c->isa->narrow((uint16_t *)(void *)dst, src, n);
-}
-
-void
-cpu_attn_put(struct kern *kn, const struct kern_kv_put *a)
-{
-	const struct cpu *c = cpu_of(kn);
-	const struct kern_kv *kv = a->kv;
-	size_t dk = (size_t)kv->dk, dv = (size_t)kv->dv;
-	int s, i, j;
-
-	for (s = 0; s < a->n_seq; s++) {
-		const struct kern_seq *q = &a->seq[s];
-
-		for (i = 0; i < q->m; i++) {
-			size_t row = (size_t)(q->row0 + i);
-			int tok = (q->pos0 + i) % KERN_PAGE_TOK;
-			char *page = page_of(kv, q, q->pos0 + i);
-
-			for (j = 0; j < kv->hk; j++) {
-				put(c, kv, page, k_at(kv, j, tok),
-				    a->k + row * a->ldk + (size_t)j * dk, dk);
-				put(c, kv, page, v_at(kv, j, tok),
-				    a->v + row * a->ldv + (size_t)j * dv, dv);
-			}
-		}
-	}
-}
-
-/* ---- attention --------------------------------------------------------- */
-
-static void
-widen(const struct job *j, float *dst, const char *page, size_t at, int n)
-{
-	const char *src = page + kern_dtype_bytes(j->a->kv->kvt, at);
-
-	if (j->a->kv->kvt == KERN_F32)
-		memcpy(dst, src, (size_t)n * sizeof(*dst));
-	else
-		j->c->isa->widen(dst, (const uint16_t *)(const void *)src,
-		    (size_t)n);
-}
-
-/* Keys lo .. hi - 1 of the block at base, copied to t->k, t->v as fp32.  The
- * padding of each row was cleared once and stays. */
-static void
-copy_keys(const struct job *j, const struct tile *t,
-    const struct kern_seq *s, int head, const int range[3])
-{
-	const struct kern_kv *kv = j->a->kv;
-	int i;
-
-	for (i = range[1]; i < range[2]; i++) {
-		const char *page = page_of(kv, s, range[0] + i);
-		int tok = i % KERN_PAGE_TOK;
-
-		widen(j, t->k + i * j->dk, page, k_at(kv, head, tok), kv->dk);
-		widen(j, t->v + i * j->dv, page, v_at(kv, head, tok), kv->dv);
-	}
-}
-
-/* The block of keys at range[0], of which range[1] .. range[2] - 1 are wanted:
- * in place, or copied where rows need padding or many queries share them. */
-static struct cpu_keys
-find_keys(const struct job *j, const struct tile *t,
-    const struct kern_seq *s, int head, const int range[3])
-{
-	const struct kern_kv *kv = j->a->kv;
-	struct cpu_keys b = { .dk = j->dk, .dv = j->dv,
-	    .scale = j->a->scale };
-	bool bf16 = kv->kvt == KERN_BF16;
-	int p;
-
-	if (j->padded || (bf16 && t->n_query > MANY)) {
-		copy_keys(j, t, s, head, range);
-		for (p = 0; p < CPU_PAGES; p++) {
-			b.k[p] = t->k + p * KERN_PAGE_TOK * j->dk;
-			b.v[p] = t->v + p * KERN_PAGE_TOK * j->dv;
-		}
-		return b;
-	}
-	b.bf16 = bf16;
-	for (p = range[1] / KERN_PAGE_TOK; p * KERN_PAGE_TOK < range[2]; p++) {
-		const char *page = page_of(kv, s,
-		    range[0] + p * KERN_PAGE_TOK);
-
-		b.k[p] = page + kern_dtype_bytes(kv->kvt, k_at(kv, head, 0));
-		b.v[p] = page + kern_dtype_bytes(kv->kvt, v_at(kv, head, 0));
-	}
-	return b;
+	return a < b ? a : b;
 }
 
 /* First position that the query at pos sees. */
@@ -175,185 +79,325 @@ first_key(const struct kern_attn *a, int pos)
 	return lo;
 }
 
-static struct tile
-cut_scratch(const struct job *j, int thread)
-{
-	size_t nq = (size_t)(TILE * j->group);
-	struct tile t;
+/* ---- one span ----------------------------------------------------------- */
 
-	t.k = j->scratch + (size_t)thread * j->thread_floats;
-	t.v = t.k + (size_t)(CPU_KEYS * j->dk);
-	t.q = t.v + (size_t)(CPU_KEYS * j->dv);
-	t.o = t.q + nq * (size_t)j->dk;
-	t.query = (struct cpu_query *)(void *)(t.o + nq * (size_t)j->dv);
-	return t;
-}
-
-/* Query heads of KV head `head` of rows [r0, r0 + m) of s. */
+/* The block of keys at base; pages from end on are not touched. */
 static void
-start_queries(const struct job *j, const struct tile *t,
-    const struct kern_seq *s, int head, const int rows[2])
+find_keys(const struct job *j, const struct tile *t, int head, int base,
+    int end, struct cpu_keys *b)
 {
-	const struct kern_attn *a = j->a;
-	int dk = a->kv->dk, r, g;
+	const struct kern_kv *kv = j->a->kv;
+	size_t k = kern_dtype_bytes(kv->kvt, cpu_k_at(kv, head, 0, 0));
+	size_t v = kern_dtype_bytes(kv->kvt, cpu_v_at(kv, head, 0, 0));
+	int p;
 
-	for (r = 0; r < rows[1]; r++) {
-		size_t row = (size_t)(s->row0 + rows[0] + r);
+	*b = (struct cpu_keys){ .bf16 = kv->kvt == KERN_BF16, .dk = kv->dk,
+	    .dv = j->dv, .scale = j->a->scale };
+	for (p = t->first > base ? (t->first - base) / KERN_PAGE_TOK : 0;
+	    p < CPU_PAGES + CPU_AHEAD; p++) {
+		const char *page = page_of(kv, t->s, least(end - 1,
+		    base + p * KERN_PAGE_TOK));
 
-		for (g = 0; g < j->group; g++) {
-			int i = r * j->group + g, h = head * j->group + g;
-			struct cpu_query *q = &t->query[i];
-			float *qv = t->q + (size_t)(i * j->dk);
-
-			memcpy(qv, a->q + row * a->ldq +
-			    (size_t)h * (size_t)dk, (size_t)dk * sizeof(*qv));
-			memset(qv + dk, 0, (size_t)(j->dk - dk) * sizeof(*qv));
-			q->q = qv;
-			q->o = t->o + (size_t)(i * j->dv);
-			memset(q->o, 0, (size_t)j->dv * sizeof(*q->o));
-			/* A sink is one more key whose value is zero. */
-			q->max = a->sink != NULL ? a->sink[h] : -INFINITY;
-			q->sum = a->sink != NULL ? 1 : 0;
-		}
-	}
-}
-
-static void
-finish_queries(const struct job *j, const struct tile *t,
-    const struct kern_seq *s, int head, const int rows[2])
-{
-	const struct kern_attn *a = j->a;
-	size_t dv = (size_t)a->kv->dv;
-	int r, g;
-
-	for (r = 0; r < rows[1]; r++) {
-		size_t row = (size_t)(s->row0 + rows[0] + r);
-
-		for (g = 0; g < j->group; g++) {
-			struct cpu_query *q = &t->query[r * j->group + g];
-			size_t at = row * a->ldo +
-			    (size_t)(head * j->group + g) * dv;
-			struct cpu_affine f = { 0, 1 / q->sum, NULL, NULL };
-
-			j->c->isa->affine(q->o, q->o, (int)dv, &f);
-			if (j->c->k.act == KERN_F32)
-				memcpy((float *)a->out + at, q->o,
-				    dv * sizeof(*q->o));
-			else
-				j->c->isa->narrow((uint16_t *)a->out + at,
-				    q->o, dv);
-		}
+		b->k[p] = page + k;
+		b->v[p] = page + v;
 	}
 }
 
 /* What each query of the tile sees of the block at base. */
 static void
-set_ranges(const struct job *j, const struct tile *t,
-    const struct kern_seq *s, int base, const int rows[2])
+set_ranges(const struct job *j, const struct tile *t, struct cpu_query *q,
+    int base)
+{
+	int r, g, pos, lo, hi;
+
+	for (r = 0; r < t->m; r++) {
+		pos = t->s->pos0 + t->row + r;
+		lo = first_key(j->a, pos) - base;
+		hi = least(pos + 1 - base, CPU_KEYS);
+		for (g = 0; g < j->group; g++, q++) {
+			q->lo = lo > 0 ? lo : 0;
+			q->hi = hi;
+		}
+	}
+}
+
+/* Sums of span number i (from position 0 on) for queries q, which have o. */
+static void
+do_span(const struct job *j, const struct tile *t, int head, int i,
+    struct cpu_query *q)
+{
+	const struct kern_attn *a = j->a;
+	int base = i * CPU_SPAN, end = least(t->end, base + CPU_SPAN);
+	int n = t->m * j->group, r, g;
+	struct cpu_keys b;
+
+	for (r = 0; r < t->m; r++) {
+		size_t row = (size_t)(t->s->row0 + t->row + r);
+
+		for (g = 0; g < j->group; g++) {
+			struct cpu_query *x = &q[r * j->group + g];
+
+			x->q = a->q + row * a->ldq +
+			    (size_t)((head * j->group + g) * a->kv->dk);
+			x->max = -INFINITY;
+			x->sum = 0;
+			memset(x->o, 0, (size_t)j->dv * sizeof(*x->o));
+		}
+	}
+	if (t->first > base)
+		base = t->first / CPU_KEYS * CPU_KEYS;
+	for (; base < end; base += CPU_KEYS) {
+		find_keys(j, t, head, base, end, &b);
+		set_ranges(j, t, q, base);
+		j->c->isa->attn(q, n, &b);
+	}
+}
+
+/* ---- spans together ------------------------------------------------------ */
+
+/* Before the first span: nothing, or a sink, one more key whose value is 0. */
+static void
+begin(const struct job *j, const struct tile *t, int head, struct cpu_query *q)
+{
+	const float *sink = j->a->sink;
+	int i, h;
+
+	for (i = 0; i < t->m * j->group; i++) {
+		h = head * j->group + i % j->group;
+		q[i].max = sink != NULL ? sink[h] : -INFINITY;
+		q[i].sum = sink != NULL ? 1 : 0;
+		memset(q[i].o, 0, (size_t)j->dv * sizeof(*q[i].o));
+	}
+}
+
+/* A query that saw nothing of the span is left alone. */
+static void
+merge(const struct job *j, const struct cpu_query *from, struct cpu_query *to,
+    int n)
 {
 	int i;
 
-	for (i = 0; i < t->n_query; i++) {
-		struct cpu_query *q = &t->query[i];
-		int pos = s->pos0 + rows[0] + i / j->group;
-		int lo = first_key(j->a, pos) - base, hi = pos + 1 - base;
-
-		q->lo = lo > 0 ? lo : 0;
-		q->hi = hi < CPU_KEYS ? hi : CPU_KEYS;
-	}
+	for (i = 0; i < n; i++)
+		if (from[i].sum != 0)
+			j->c->isa->attn_merge(&to[i], &from[i], j->dv);
 }
 
-/* Ask for the keys of the block at base, while the one before it is worked
- * on: a head's part of a page is too short for the hardware to notice. */
 static void
-prefetch_keys(const struct job *j, const struct kern_seq *s, int head, int base,
-    int end)
+finish(const struct job *j, const struct tile *t, int head,
+    const struct cpu_query *q)
 {
-	const struct kern_kv *kv = j->a->kv;
-	size_t k = kern_dtype_bytes(kv->kvt, k_at(kv, head, 0)), i;
-	size_t v = kern_dtype_bytes(kv->kvt, v_at(kv, head, 0));
-	size_t nk = kern_dtype_bytes(kv->kvt, (size_t)kv->dk) * KERN_PAGE_TOK;
-	size_t nv = kern_dtype_bytes(kv->kvt, (size_t)kv->dv) * KERN_PAGE_TOK;
-	int p;
+	const struct kern_attn *a = j->a;
+	size_t dv = (size_t)a->kv->dv;
+	int i;
 
-	for (p = base; p < end && p < base + CPU_KEYS; p += KERN_PAGE_TOK) {
-		const char *page = page_of(kv, s, p);
+	for (i = 0; i < t->m * j->group; i++) {
+		size_t row = (size_t)(t->s->row0 + t->row + i / j->group);
+		size_t at = row * a->ldo +
+		    (size_t)(head * j->group + i % j->group) * dv;
+		struct cpu_affine f = { 0, 1 / q[i].sum, NULL, NULL };
 
-		for (i = 0; i < nk; i += 64)
-			__builtin_prefetch(page + k + i, 0, 2);
-		for (i = 0; i < nv; i += 64)
-			__builtin_prefetch(page + v + i, 0, 2);
+		j->c->isa->affine(q[i].o, q[i].o, (int)dv, &f);
+		if (j->c->k.act == KERN_F32)
+			memcpy((float *)a->out + at, q[i].o,
+			    dv * sizeof(*q[i].o));
+		else
+			j->c->isa->narrow((uint16_t *)a->out + at, q[i].o, dv);
 	}
 }
 
-static void
-do_tile(const struct job *j, struct tile *t, const struct kern_seq *s,
-    int head, int r0)
+static struct sums
+cut_scratch(const struct job *j, int thread)
 {
-	int rows[2] = { r0, s->m - r0 < TILE ? s->m - r0 : TILE };
-	int first = first_key(j->a, s->pos0 + r0);
-	int end = s->pos0 + r0 + rows[1], base;
+	size_t n = (size_t)(j->rows * j->group), i;
+	float *p = j->scratch + (size_t)thread * j->thread_floats;
+	struct sums s;
 
-	t->n_query = rows[1] * j->group;
-	start_queries(j, t, s, head, rows);
-	for (base = first / CPU_KEYS * CPU_KEYS; base < end; base += CPU_KEYS) {
-		int range[3] = { base, first > base ? first - base : 0,
-		    end - base < CPU_KEYS ? end - base : CPU_KEYS };
-		struct cpu_keys keys = find_keys(j, t, s, head, range);
-
-		prefetch_keys(j, s, head, base + CPU_KEYS, end);
-		set_ranges(j, t, s, base, rows);
-		j->c->isa->attn(t->query, t->n_query, &keys);
+	s.span = (struct cpu_query *)(void *)(p + 2 * n * (size_t)j->dv);
+	s.all = s.span + n;
+	for (i = 0; i < n; i++) {
+		s.span[i].o = p + i * (size_t)j->dv;
+		s.all[i].o = p + (n + i) * (size_t)j->dv;
 	}
-	finish_queries(j, t, s, head, rows);
+	return s;
+}
+
+/* ---- stages -------------------------------------------------------------- */
+
+static float *
+part_of(const struct job *j, const struct tile *t, int head, int span)
+{
+	size_t n = (size_t)(t->m * j->group);
+
+	return j->part + j->part_floats * (t->part0 +
+	    (size_t)(head * t->n_span + span) * n);
+}
+
+/* The last tile that begins at or before an item. */
+static const struct tile *
+tile_of(const struct job *j, size_t item, bool merging)
+{
+	size_t lo = 0, hi = j->n_tile, mid;
+
+	while (hi - lo > 1) {
+		mid = lo + (hi - lo) / 2;
+		if ((merging ? j->tile[mid].merge0 : j->tile[mid].item0) <=
+		    item)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return &j->tile[lo];
 }
 
 static void
-tile_item(void *arg, int thread, size_t item)
+sum_item(void *arg, int thread, size_t item)
 {
 	const struct job *j = arg;
-	size_t hk = (size_t)j->a->kv->hk, tile = item / hk;
-	struct tile t = cut_scratch(j, thread);
-	int s = 0;
+	const struct tile *t = tile_of(j, item, false);
+	int n = t->m * j->group, i, head, span;
+	struct sums s = cut_scratch(j, thread);
+	float *p;
 
-	if (j->padded)
-		memset(t.k, 0,
-		    (size_t)(CPU_KEYS * (j->dk + j->dv)) * sizeof(float));
-	while (s + 1 < j->a->n_seq && j->item0[s + 1] <= tile)
-		s++;
-	do_tile(j, &t, &j->a->seq[s], (int)(item % hk),
-	    (int)(tile - j->item0[s]) * TILE);
+	item -= t->item0;
+	if (!t->split) {
+		head = (int)item;
+		begin(j, t, head, s.all);
+		for (i = 0; i < t->n_span; i++) {
+			do_span(j, t, head, t->span0 + i, s.span);
+			merge(j, s.span, s.all, n);
+		}
+		finish(j, t, head, s.all);
+		return;
+	}
+	head = (int)item / t->n_span;
+	span = (int)item % t->n_span;
+	p = part_of(j, t, head, span);
+	for (i = 0; i < n; i++)
+		s.span[i].o = p + (size_t)i * j->part_floats;
+	do_span(j, t, head, t->span0 + span, s.span);
+	for (i = 0; i < n; i++) {
+		s.span[i].o[j->dv] = s.span[i].max;
+		s.span[i].o[j->dv + 1] = s.span[i].sum;
+	}
+}
+
+static void
+merge_item(void *arg, int thread, size_t item)
+{
+	const struct job *j = arg;
+	const struct tile *t = tile_of(j, item, true);
+	int head = (int)(item - t->merge0), n = t->m * j->group, span, i;
+	struct sums s = cut_scratch(j, thread);
+
+	begin(j, t, head, s.all);
+	for (span = 0; span < t->n_span; span++) {
+		float *p = part_of(j, t, head, span);
+
+		for (i = 0; i < n; i++, p += j->part_floats) {
+			s.span[i].o = p;
+			s.span[i].max = p[j->dv];
+			s.span[i].sum = p[j->dv + 1];
+		}
+		merge(j, s.span, s.all, n);
+	}
+	finish(j, t, head, s.all);
+}
+
+/* ---- the plan ------------------------------------------------------------ */
+
+/* Multiply-adds of a tile for one KV head, about. */
+static double
+work(const struct job *j, const struct tile *t)
+{
+	return (double)(t->m * j->group) * (t->end - t->first) *
+	    (j->a->kv->dk + j->a->kv->dv);
+}
+
+static void
+add_tiles(struct job *j, const struct kern_seq *s)
+{
+	int row, pos;
+
+	for (row = 0; row < s->m; row += j->rows) {
+		struct tile *t = &j->tile[j->n_tile++];
+
+		pos = s->pos0 + row;
+		*t = (struct tile){ .s = s, .row = row,
+		    .m = least(j->rows, s->m - row) };
+		t->first = first_key(j->a, pos);
+		t->end = pos + t->m;
+		t->span0 = t->first / CPU_SPAN;
+		t->n_span = (t->end + CPU_SPAN - 1) / CPU_SPAN - t->span0;
+	}
+}
+
+/* Which tiles are cut, and who does what. */
+static void
+number_items(struct job *j, double total)
+{
+	size_t hk = (size_t)j->a->kv->hk, n, i;
+	int threads = j->c->k.threads;
+	struct tile *t;
+
+	for (i = 0; i < j->n_tile; i++) {
+		t = &j->tile[i];
+		n = hk * (size_t)(t->n_span * t->m * j->group);
+		t->split = threads > 1 && t->n_span > 1 &&
+		    work(j, t) * threads * SHARES > total &&
+		    (j->n_part + n) * j->part_floats * sizeof(float) <=
+		    PART_BYTES;
+		t->item0 = j->n_item;
+		t->part0 = j->n_part;
+		t->merge0 = j->n_merge;
+		j->n_item += t->split ? hk * (size_t)t->n_span : hk;
+		j->n_part += t->split ? n : 0;
+		j->n_merge += t->split ? hk : 0;
+	}
+}
+
+static void
+make_plan(struct job *j)
+{
+	const struct kern_attn *a = j->a;
+	double total = 0;
+	size_t n = 0, q, i;
+	int s;
+
+	j->group = a->h / a->kv->hk;
+	j->rows = j->group < TILE_QUERIES ? TILE_QUERIES / j->group : 1;
+	j->dv = (a->kv->dv + 15) / 16 * 16;
+	j->part_floats = (size_t)j->dv + 16;
+	for (s = 0; s < a->n_seq; s++)
+		n += (size_t)((a->seq[s].m + j->rows - 1) / j->rows);
+	j->tile = cpu_scratch(j->c, CPU_PLAN, n * sizeof(*j->tile) + 1);
+	for (s = 0; s < a->n_seq; s++)
+		add_tiles(j, &a->seq[s]);
+	for (i = 0; i < j->n_tile; i++)
+		total += work(j, &j->tile[i]) * a->kv->hk;
+	number_items(j, total);
+	q = (size_t)(j->rows * j->group);
+	j->thread_floats = 2 * q * ((size_t)j->dv +
+	    sizeof(struct cpu_query) / sizeof(float));
+	j->thread_floats = (j->thread_floats + 15) / 16 * 16;
+	n = (size_t)j->c->k.threads * j->thread_floats;
+	j->scratch = cpu_scratch(j->c, CPU_ATTN,
+	    (n + j->n_part * j->part_floats) * sizeof(float));
+	j->part = j->scratch + n;
 }
 
 void
 cpu_attn(struct kern *kn, const struct kern_attn *a)
 {
-	struct cpu *c = cpu_of(kn);
-	struct job j = { .c = c, .a = a };
-	size_t macs = 0, nq;
+	struct job j = { .c = cpu_of(kn), .a = a };
+	struct pool_stage stage[2];
+	double macs = 0;
 	int s;
 
-	j.group = a->h / a->kv->hk;
-	j.dk = (a->kv->dk + 7) / 8 * 8;
-	j.dv = (a->kv->dv + 7) / 8 * 8;
-	j.padded = j.dk != a->kv->dk || j.dv != a->kv->dv;
-	j.item0 = cpu_scratch(c, CPU_PLAN,
-	    (size_t)a->n_seq * sizeof(*j.item0) + 1);
-	for (s = 0; s < a->n_seq; s++) {
-		const struct kern_seq *q = &a->seq[s];
-
-		j.item0[s] = j.tiles;
-		j.tiles += (size_t)((q->m + TILE - 1) / TILE);
-		macs += (size_t)q->m * (size_t)(q->pos0 + q->m) *
-		    (size_t)a->h * (size_t)(a->kv->dk + a->kv->dv);
-	}
-	nq = (size_t)(TILE * j.group);
-	j.thread_floats = (size_t)CPU_KEYS * (size_t)(j.dk + j.dv) +
-	    nq * (size_t)(j.dk + j.dv) +
-	    nq * sizeof(struct cpu_query) / sizeof(float);
-	j.thread_floats = (j.thread_floats + 15) / 16 * 16;
-	j.scratch = cpu_scratch(c, CPU_ATTN, (size_t)kn->threads *
-	    j.thread_floats * sizeof(float));
-	pool_run(c->pool, macs < SOLO_MACS, &(struct pool_stage){ tile_item,
-	    j.tiles * (size_t)a->kv->hk }, 1, &j);
+	make_plan(&j);
+	for (s = 0; s < a->n_seq; s++)
+		macs += (double)a->seq[s].m * (a->seq[s].pos0 + a->seq[s].m) *
+		    a->h * (a->kv->dk + a->kv->dv);
+	stage[0] = (struct pool_stage){ sum_item, j.n_item };
+	stage[1] = (struct pool_stage){ merge_item, j.n_merge };
+	pool_run(j.c->pool, macs < SOLO_MACS, stage, j.n_merge > 0 ? 2 : 1, &j);
 }

@@ -23,5 +23,7 @@ void	kern_avx2_q8_quant8(void *dst, const float *src, size_t n);
 
 /* kern_avx2_attn.c */
 void	kern_avx2_attn(struct cpu_query *q, int n, const struct cpu_keys *b);
+void	kern_avx2_attn_merge(struct cpu_query *to, const struct cpu_query *from,
+	    int dv);
 
 #endif

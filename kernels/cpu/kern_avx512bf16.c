@@ -202,6 +202,7 @@ static const struct cpu_isa avx512bf16 = {
 	.affine = kern_avx2_rows_affine,
 	.axpy = kern_avx2_rows_axpy,
 	.attn = kern_avx2_attn,
+	.attn_merge = kern_avx2_attn_merge,
 	.max = kern_avx2_rows_max,
 	.exp_sum = kern_avx2_rows_exp_sum,
 };

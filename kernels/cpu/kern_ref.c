@@ -270,16 +270,9 @@ combine(struct kern *kn, const struct kern_combine *a)
 
 /* ---- attention ---------------------------------------------------------- */
 
-/* Value i of K (v = 0) or V (v = 1) of head j at position pos. */
 static void *
-kv_at(const struct kern_kv *kv, const struct kern_seq *s, int pos, int j,
-    int v, size_t *at_p)
+page_of(const struct kern_kv *kv, const struct kern_seq *s, int pos)
 {
-	size_t tok = (size_t)(pos % KERN_PAGE_TOK), hk = (size_t)kv->hk;
-	size_t row = (size_t)j * KERN_PAGE_TOK + tok;
-
-	*at_p = v ? hk * KERN_PAGE_TOK * (size_t)kv->dk +
-	    row * (size_t)kv->dv : row * (size_t)kv->dk;
 	return (char *)kv->arena +
 	    (size_t)s->page[pos / KERN_PAGE_TOK] * kv->page_bytes;
 }
@@ -295,19 +288,18 @@ kv_put(struct kern *kn, const struct kern_kv_put *a)
 		const struct kern_seq *q = &a->seq[s];
 
 		for (r = 0; r < q->m * kv->hk; r++) {
-			size_t row = (size_t)(q->row0 + r / kv->hk), at;
+			size_t row = (size_t)(q->row0 + r / kv->hk);
 			int pos = q->pos0 + r / kv->hk;
-			void *page;
+			int tok = pos % KERN_PAGE_TOK;
+			void *page = page_of(kv, q, pos);
 
 			j = r % kv->hk;
-			page = kv_at(kv, q, pos, j, 0, &at);
 			for (i = 0; i < kv->dk; i++)
-				set(page, kv->kvt, at + (size_t)i,
+				set(page, kv->kvt, cpu_k_at(kv, j, tok, i),
 				    a->k[row * a->ldk +
 				    (size_t)(j * kv->dk + i)]);
-			page = kv_at(kv, q, pos, j, 1, &at);
 			for (i = 0; i < kv->dv; i++)
-				set(page, kv->kvt, at + (size_t)i,
+				set(page, kv->kvt, cpu_v_at(kv, j, tok, i),
 				    a->v[row * a->ldv +
 				    (size_t)(j * kv->dv + i)]);
 		}
@@ -330,23 +322,23 @@ attend(const struct kern_attn *a, const struct kern_seq *s, int pos, int h,
 	int j = h / (a->h / kv->hk), i, t;
 	double max = a->sink != NULL ? (double)a->sink[h] : -INFINITY;
 	double sum = 0;
-	size_t at;
 
 	for (t = 0; t <= pos; t++) {
-		const void *k = kv_at(kv, s, t, j, 0, &at);
+		const void *page = page_of(kv, s, t);
 
 		if (!visible(a, pos, t))
 			continue;
 		for (i = 0, p[t] = 0; i < kv->dk; i++)
 			p[t] += (double)q[i] *
-			    (double)get(k, kv->kvt, at + (size_t)i);
+			    (double)get(page, kv->kvt, cpu_k_at(kv, j,
+			    t % KERN_PAGE_TOK, i));
 		p[t] *= (double)a->scale;
 		max = p[t] > max ? p[t] : max;
 	}
 	for (i = 0; i < kv->dv; i++)
 		o[i] = 0;
 	for (t = 0; t <= pos; t++) {
-		const void *v = kv_at(kv, s, t, j, 1, &at);
+		const void *page = page_of(kv, s, t);
 
 		if (!visible(a, pos, t))
 			continue;
@@ -354,7 +346,8 @@ attend(const struct kern_attn *a, const struct kern_seq *s, int pos, int h,
 		sum += p[t];
 		for (i = 0; i < kv->dv; i++)
 			o[i] += p[t] *
-			    (double)get(v, kv->kvt, at + (size_t)i);
+			    (double)get(page, kv->kvt, cpu_v_at(kv, j,
+			    t % KERN_PAGE_TOK, i));
 	}
 	if (a->sink != NULL)
 		sum += exp((double)a->sink[h] - max);

@@ -31,7 +31,7 @@
 struct opts {
 	const char *op, *rows, *shape, *isa, *peer;
 	int dtype;		/* index of DTYPES */
-	int64_t threads, seed;
+	int64_t threads, seed, ctx;
 	uint64_t memory, time_ns;
 	bool json;
 };
@@ -338,8 +338,8 @@ bench_one(struct session *s, const struct opts *o, const char *name, int rows,
     struct err *err)
 {
 	struct bench_kern_make m = { .kn = s->kn, .op = name,
-	    .weights = kern_weights(s->kn),
-	    .shape = s->shape, .rows = rows, .cold_bytes = COLD_BYTES,
+	    .weights = kern_weights(s->kn), .shape = s->shape,
+	    .rows = rows, .ctx = (int)o->ctx, .cold_bytes = COLD_BYTES,
 	    .max_bytes = o->memory, .seed = (uint64_t)o->seed };
 	struct pairing p = { .op = bench_kern_op_new(&m, err) };
 	int rc;
@@ -426,11 +426,11 @@ int
 bench_kern_main(int argc, char **argv)
 {
 	struct opts o = { .op = "ffn", .rows = "1,4,16,64", .shape = "olmoe",
-	    .dtype = 1, .seed = 1, .memory = (uint64_t)4 << 30,
+	    .dtype = 1, .seed = 1, .ctx = 1024, .memory = (uint64_t)4 << 30,
 	    .time_ns = 500000000 };
 	const struct cli_opt opt[] = {
 		{ 'o', "op", CLI_STR, &o.op, "NAME",
-		    "ffn, moe, linear, attn, norm, a list, or all", 0, 0, NULL },
+		    "ffn, moe, linear, attn, prefill, norm, a list, or all", 0, 0, NULL },
 		{ 'r', "rows", CLI_STR, &o.rows, "LIST",
 		    "rows of a call (1,4,16,64)", 0, 0, NULL },
 		{ 0, "shape", CLI_STR, &o.shape, "NAME|H,F,E,k",
@@ -442,6 +442,9 @@ bench_kern_main(int argc, char **argv)
 		    "threads (all processors)", 1, 1024, NULL },
 		{ 0, "isa", CLI_STR, &o.isa, "NAME",
 		    "ref, avx2, avx512bf16 (the best here)", 0, 0, NULL },
+		{ 0, "ctx", CLI_INT, &o.ctx, "TOK",
+		    "tokens that attn and prefill look back to (1024)",
+		    0, 1 << 20, NULL },
 		{ 0, "memory", CLI_SIZE, &o.memory, "SIZE",
 		    "most memory for weights (4G)", 0, 0, NULL },
 		{ 0, "time", CLI_DUR, &o.time_ns, "TIME",

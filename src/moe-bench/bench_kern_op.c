@@ -340,6 +340,8 @@ find_kind(const char *name)
 
 	if (strcmp(name, "attn") == 0)
 		return &bench_kern_op_attn;
+	if (strcmp(name, "prefill") == 0)
+		return &bench_kern_op_prefill;
 	if (strcmp(name, "norm") == 0)
 		return &bench_kern_op_norm;
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)

@@ -24,13 +24,14 @@ struct bench_kern_cost {
 	double sets;		/* calls until memory is used again */
 };
 
-/* Comma-free list for messages: "ffn|moe|linear|attn|norm". */
-#define BENCH_KERN_OPS	"ffn|moe|linear|attn|norm"
+/* Comma-free list, for messages. */
+#define BENCH_KERN_OPS	"ffn|moe|linear|attn|prefill|norm"
 
 /*
  * ffn: rows rows through one expert.  moe: rows tokens, each through k of the
  * experts, in one call.  linear: [h] x [h][h].  attn: one new token of each of
- * rows sequences of 1024 tokens, heads of 128.  norm: RMS norm of h values.
+ * rows sequences of ctx tokens with it, prefill: rows new tokens of one after
+ * ctx tokens; heads of 128, four to a KV head.  norm: RMS norm of h values.
  * Weights are cold: every call uses others, over at least cold_bytes in all.
  * NULL with err (ERR_UNAVAIL: too big for max_bytes; ERR_USAGE: no such op).
  */
@@ -39,7 +40,7 @@ struct bench_kern_make {
 	enum kern_dtype weights;	/* of matrices: kn's act, or Q8 */
 	const char *op;
 	struct bench_kern_shape shape;
-	int rows;
+	int rows, ctx;
 	size_t cold_bytes, max_bytes;
 	uint64_t seed;
 };

@@ -31,7 +31,8 @@ struct bench_kern_op {
 	/* attn */
 	struct kern_kv kv;
 	char *arena;
-	size_t arena_bytes;
+	size_t arena_bytes, set_bytes;
+	bool prefill;
 	struct kern_seq *seq;
 	int32_t *page;
 };
@@ -46,7 +47,8 @@ struct bench_kern_kind {
 	struct bench_kern_cost (*cost)(const struct bench_kern_op *);
 };
 
-extern const struct bench_kern_kind bench_kern_op_attn, bench_kern_op_norm;
+extern const struct bench_kern_kind bench_kern_op_attn, bench_kern_op_prefill,
+	    bench_kern_op_norm;
 
 /* n values of act in [-scale, scale), as fp32; the caller's to free. */
 float	*bench_kern_op_values(struct bench_kern_op *op, size_t n, double scale);
