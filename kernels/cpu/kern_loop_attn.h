@@ -21,6 +21,7 @@
 #include "kern_v.h"
 
 #define LOOP_QUERY	6	/* most queries of a tile */
+#define LOOP_TILE	(V_UNIT == 1 ? 6 : 4)	/* that registers hold well */
 #define LOOP_ACC	24	/* most vectors of accumulators */
 #define LOOP_UNIT	256	/* elements of a unit of a page's values */
 
@@ -310,7 +311,7 @@ kern_loop_attn(struct cpu_query *q, int n, const struct cpu_keys *b)
 		m = 1;
 		if (run == 0)
 			continue;
-		tiles = (run + LOOP_QUERY - 1) / LOOP_QUERY;
+		tiles = (run + LOOP_TILE - 1) / LOOP_TILE;
 		m = (run + tiles - 1) / tiles;
 		if (b->bf16)
 			LOOP_CASES(true)
