@@ -417,9 +417,16 @@ FAULT_CALL(FAULT_HANDLE, int, -1, timerfd_create, (clockid_t c, int flags),
 FAULT_CALL(FAULT_HANDLE, int, -1, epoll_create1, (int flags), (int), (flags))
 FAULT_CALL(FAULT_HANDLE, int, -1, memfd_create,
     (const char *name, unsigned flags), (const char *, unsigned), (name, flags))
-FAULT_CALL(FAULT_WATCH, int, -1, epoll_ctl,
-    (int ep, int op, int fd, struct epoll_event *ev),
-    (int, int, int, struct epoll_event *), (ep, op, fd, ev))
+/* To forget a descriptor takes nothing that could be short. */
+int
+epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
+{
+	FAULT_REAL(int(int, int, int, struct epoll_event *), "epoll_ctl");
+
+	return op != EPOLL_CTL_DEL && fault_now(FAULT_WATCH) ? -1 :
+	    real(ep, op, fd, ev);
+}
+
 FAULT_CALL(FAULT_WAIT, int, -1, epoll_wait,
     (int ep, struct epoll_event *ev, int n, int ms),
     (int, struct epoll_event *, int, int), (ep, ev, n, ms))

@@ -187,7 +187,8 @@ test_cluster(void)
 	char *skew = mem_printf("counts:%s/counts", scratch_dir);
 	const struct fault_try t[] = {
 		{ "a cluster file", read_cluster, file, { "cluster" }, 3, 0 },
-		{ "a map as text", read_map, NULL, { "map" }, 1, 0 },
+		{ "a map as text", read_map, NULL, { "map" },
+		    FAULT_HAS_MEMORY, 0 },
 		{ "the log of events", log_events, log, { "events" }, 2, 0 },
 		{ "counts of experts", read_skew, skew, { "counts" }, 3, 0 },
 	};
