@@ -17,7 +17,7 @@
 #include "mem.h"
 #include "num.h"
 
-#define RESUME_NS	200000000ull	/* out of descriptors: try again after */
+#define RESUME_NS	200000000ull	/* no room: try again after */
 
 /* ---- addresses ---------------------------------------------------------------- */
 
@@ -145,8 +145,11 @@ on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *sa,
 	http_conn_new(h, fd);
 	if (h->n_conn > h->o.max_conn)
 		close_spare(h);
-	if (h->n_conn > h->o.max_conn)	/* until one is done */
-		evconnlistener_disable(h->listener);
+	if (h->n_conn <= h->o.max_conn)
+		return;
+	/* Until one is done, or has said nothing for too long. */
+	evconnlistener_disable(h->listener);
+	loop_timer_in(h->resume, RESUME_NS);
 }
 
 static void
@@ -165,7 +168,12 @@ on_resume(void *arg)
 {
 	struct http *h = arg;
 
-	evconnlistener_enable(h->listener);
+	if (h->n_conn > h->o.max_conn)
+		close_spare(h);
+	if (h->n_conn > h->o.max_conn)
+		loop_timer_in(h->resume, RESUME_NS);
+	else
+		http_conn_room(h);
 }
 
 void

@@ -21,6 +21,7 @@
 
 #define LINGER_NS	5000000000ull	/* for the client to read an error */
 #define READ_AHEAD	16384		/* beyond a head: pipelined bytes */
+#define SPEAK_NS	1000000000ull	/* for a head, where room is short */
 
 static void conn_input(struct http_conn *c);
 
@@ -33,7 +34,9 @@ http_conn_idle(const struct http_conn *c)
 bool
 http_conn_spare(const struct http_conn *c)
 {
-	return http_conn_idle(c) || c->state == HTTP_LINGER;
+	return http_conn_idle(c) || c->state == HTTP_LINGER ||
+	    (c->state == HTTP_HEAD && c->req == NULL &&
+	    clock_ns() - c->since_ns > SPEAK_NS);
 }
 
 /* The client has gone: tell the handler, and the request ends. */

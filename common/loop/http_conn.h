@@ -53,7 +53,7 @@ void	http_conn_new(struct http *h, int fd);
 void	http_conn_close(struct http_conn *c);
 /* Between two requests (not before the first, which may be on its way). */
 bool	http_conn_idle(const struct http_conn *c);
-/* Can be closed when room is needed: idle, or lingering. */
+/* Can be closed when room is needed: idle, lingering, or slow to ask. */
 bool	http_conn_spare(const struct http_conn *c);
 /* The reply has ended: free the request, send what is left, go on. */
 void	http_conn_end(struct http_conn *c);
