@@ -53,7 +53,7 @@ is() { jq -e "$1" "$RUN/sum" >/dev/null || { echo "not so: $1"; cat "$RUN/sum"; 
 }
 
 @test "e2e: set-ups by turns, the same tokens, nothing left behind" {
-	TMPDIR=$RUN "$BIN/moe-bench" e2e -q -m models/tales -r 2 -n 8 --streams 1,3 --prompts 40 --setups local,2tcp >"$RUN/tsv"
+	TMPDIR=$RUN "$BIN/moe-bench" e2e -q -m models/tales -r 2 -n 96 --streams 1,3 --prompts 40 --setups local,2tcp >"$RUN/tsv"
 	head -n 1 "$RUN/tsv" | grep -q '^#moe:e2e/1	setup	what'
 	grep -v '^#' "$RUN/tsv" | awk -F '\t' '
 		$1 == "local" && $8 != 1 { exit 1 }
