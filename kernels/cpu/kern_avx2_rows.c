@@ -8,6 +8,7 @@
 
 #include "kern_avx2.h"
 #include "kern_avx2_lane.h"
+#include "kern_v.h"
 #include "kern_num.h"
 
 void
@@ -62,7 +63,7 @@ static inline __m256
 gated(__m256 z, __m256 sz)
 {
 	const __m256 one = _mm256_set1_ps(1);
-	__m256 e = kern_avx2_exp(_mm256_xor_ps(sz, _mm256_set1_ps(-0.0f)));
+	__m256 e = v_exp(_mm256_xor_ps(sz, _mm256_set1_ps(-0.0f)));
 
 	return _mm256_div_ps(z, _mm256_add_ps(one, e));
 }
@@ -209,7 +210,7 @@ kern_avx2_rows_exp_sum(const float *x, int n, float max, float mul)
 	int i;
 
 	for (i = 0; i < n; i += 8) {
-		e = kern_avx2_exp(_mm256_mul_ps(_mm256_sub_ps(
+		e = v_exp(_mm256_mul_ps(_mm256_sub_ps(
 		    kern_avx2_load(x + i, n - i), _mm256_set1_ps(max)),
 		    _mm256_set1_ps(mul)));
 		if (n - i < 8)

@@ -4,7 +4,7 @@
  * reductions.  Lane i of a unit goes through the same operations at any width,
  * so the widths have the same bits.
  *
- * Vectors are those of the kern_v*.h that was included before; 8 lanes else.
+ * Vectors are those of a kern_vN.h that was included before; 8 lanes else.
  */
 #ifndef KERN_V_H
 #define KERN_V_H
