@@ -12,14 +12,7 @@
 
 #include "bench_drive.h"
 #include "rec.h"
-
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
+#include "sorted.h"
 
 /* v is sorted, n > 0. */
 static double
@@ -42,7 +35,7 @@ drive_dist(double *v, size_t n, struct drive_dist *out)
 	*out = (struct drive_dist){ .n = n };
 	if (n == 0)
 		return;
-	qsort(v, n, sizeof(*v), by_value);
+	sorted_f64(v, n);
 	for (i = 0; i < n; i++)
 		sum += v[i];
 	out->mean = sum / (double)n;

@@ -25,6 +25,7 @@
 #include "model.h"
 #include "num.h"
 #include "rec.h"
+#include "sorted.h"
 
 #define PROG		"moe-bench e2e"
 #define MAX_SETUP	8
@@ -288,21 +289,13 @@ one_setup(struct bench *b, int s, int round, struct err *err)
 
 /* ---- the table ----------------------------------------------------------- */
 
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* Sorted copy of v into out; the median. */
 static double
 median(const double *v, int n, double *out)
 {
 	memcpy(out, v, (size_t)n * sizeof(*out));
-	qsort(out, (size_t)n, sizeof(*out), by_value);
-	return n % 2 != 0 ? out[n / 2] : (out[n / 2 - 1] + out[n / 2]) / 2;
+	sorted_f64(out, (size_t)n);
+	return sorted_median(out, (size_t)n);
 }
 
 static int

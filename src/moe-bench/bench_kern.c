@@ -19,6 +19,7 @@
 #include "mem.h"
 #include "num.h"
 #include "rec.h"
+#include "sorted.h"
 
 #define MAX_ROWS	32
 #define ROUNDS		12
@@ -98,20 +99,12 @@ parse_shape(const char *text, struct bench_kern_shape *s, struct err *err)
 	return 0;
 }
 
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* The median of t[0..n). */
 static double
 median(double *t, int n)
 {
-	qsort(t, (size_t)n, sizeof(*t), by_value);
-	return t[n / 2];
+	sorted_f64(t, (size_t)n);
+	return sorted_median(t, (size_t)n);
 }
 
 struct session {

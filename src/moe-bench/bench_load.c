@@ -25,6 +25,7 @@
 #include "mem.h"
 #include "model.h"
 #include "rec.h"
+#include "sorted.h"
 #include "store.h"
 
 #define PROG		"moe-bench load"
@@ -338,20 +339,12 @@ load_once(struct session *s, int kind, int round, struct err *err)
 /* ---- results ------------------------------------------------------------ */
 
 static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-static int
 put_kind(struct session *s, struct rec_out *out, int kind, struct err *err)
 {
 	double *t = s->s[kind], gb = (double)s->bytes * 1e-9;
 	int n = (int)s->o->rounds;
 
-	qsort(t, (size_t)n, sizeof(*t), by_value);
+	sorted_f64(t, (size_t)n);
 	rec_put_str(out, kind_name[kind]);
 	rec_put_int(out, n);
 	rec_put_int(out, (int64_t)s->bytes);

@@ -7,14 +7,7 @@
 
 #include "mem.h"
 #include "num.h"
-
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
+#include "sorted.h"
 
 void
 rt_load(double *v, size_t n, struct rt_load *out)
@@ -25,7 +18,7 @@ rt_load(double *v, size_t n, struct rt_load *out)
 	*out = (struct rt_load){ 0, 0, 0, NAN, NAN, NAN };
 	if (n == 0)
 		return;
-	qsort(v, n, sizeof(*v), by_value);
+	sorted_f64(v, n);
 	for (i = 0; i < n; i++)
 		out->total += v[i];
 	out->mean = out->total / (double)n;
