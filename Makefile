@@ -85,7 +85,7 @@ floor_libs := $(foreach f,$(floors),$(B)/lib$f.a)
 # Upper floors first: a floor uses only what stands to its right.
 link_order := $(B)/libexpert.a $(B)/libcluster.a $(B)/libmodel.a $(B)/liblink.a $(B)/libloop.a $(B)/libwire.a $(B)/libbase.a $(libkern)
 
-unit_src := $(wildcard tests/unit/*.c)
+unit_src := $(filter-out $(if $(filter asan tsan fuzz,$(BUILD)),%/test_step_alloc.c),$(wildcard tests/unit/*.c))
 kern_test_src := $(wildcard tests/kern/*.c)
 fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
 unit_bin := $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(unit_src))
@@ -207,6 +207,9 @@ ifeq ($(BUILD),fuzz)
 $(B)/tests/fuzz/%.o: ALL_CFLAGS += -DMOE_LIBFUZZER
 $(B)/tests/fuzz/%: ALL_LDFLAGS += -fsanitize=fuzzer
 endif
+# The front end without its main(), and with malloc functions of its own, which
+# sanitizers do not like.
+$(B)/tests/unit/test_step_alloc: $(call o,$(filter-out %/main.c,$(call program_src,moe-attnd)))
 # The engine without its dispatch, which is the test's own.
 $(B)/tests/unit/test_engine: $(call o,$(addprefix src/moe-attnd/,at_engine.c at_free.c at_group.c at_load.c at_model.c at_pool.c at_prof.c at_queue.c at_run.c at_sample.c at_sched.c) $(wildcard src/moe-attnd/at_kv*.c))
 

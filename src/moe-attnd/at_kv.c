@@ -81,10 +81,7 @@ at_kv_layer(const struct at_kv *kv, int layer)
 static void
 seq_push(struct at_kv_seq *s, int32_t p)
 {
-	size_t cap = (size_t)s->cap;
-
-	mem_grow((void **)&s->page, &cap, (size_t)s->n + 1, sizeof(*s->page));
-	s->cap = (int)cap;
+	BUG_ON(s->n == s->cap);
 	s->page[s->n++] = p;
 }
 
@@ -120,6 +117,9 @@ seq_start(struct at_kv *kv, struct at_kv_seq *s, int n_tok,
 	int need = pages_for(n_tok), i;
 	int32_t p;
 
+	/* Room for all of them now, so that no step has to make any. */
+	s->cap = need;
+	s->page = mem_calloc((size_t)need, sizeof(*s->page));
 	for (i = 0; kv->prefix && (i + 1) * TOK <= n_match; i++) {
 		p = at_kv_page_find(kv, s->parent, tok + i * TOK);
 		if (p < 0)
