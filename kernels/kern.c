@@ -4,6 +4,7 @@
  */
 #include "kern.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -254,7 +255,7 @@ kern_norm(struct kern *kn, const struct kern_norm *a)
 {
 	KERN_CHECK(kn->ops->norm != NULL);
 	KERN_CHECK(a->ydt == KERN_F32 || a->ydt == KERN_BF16);
-	KERN_CHECK(a->m >= 0 && a->n > 0);
+	KERN_CHECK(a->m >= 0 && a->n > 0 && a->heads >= 0);
 	if (a->m > 0)
 		kn->ops->norm(kn, a);
 }
@@ -267,6 +268,22 @@ kern_rope(struct kern *kn, const struct kern_rope *a)
 	KERN_CHECK(a->rot >= 0 && a->rot % 2 == 0 && a->rot <= a->d);
 	if (a->m > 0 && a->heads > 0 && a->rot > 0)
 		kn->ops->rope(kn, a);
+}
+
+void
+kern_rope_angles(float *out, const int32_t *pos, int m, const float *inv_freq,
+    int rot, float mscale)
+{
+	int r, i;
+
+	for (r = 0; r < m; r++, out += rot) {
+		for (i = 0; i < rot / 2; i++) {
+			double t = (double)pos[r] * (double)inv_freq[i];
+
+			out[2 * i] = (float)(cos(t) * (double)mscale);
+			out[2 * i + 1] = (float)(sin(t) * (double)mscale);
+		}
+	}
 }
 
 void

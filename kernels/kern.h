@@ -222,7 +222,8 @@ void	kern_ffn(struct kern *kn, const struct kern_ffn *a);
  * y[r] = x[r] * rsqrt(mean(x[r]^2) + eps) * w, rounded once to ydt; with
  * center, LayerNorm: the mean is subtracted first and bias added.  w may be
  * NULL (all ones).  x fp32; y may be x when ydt is KERN_F32 and ldy == ldx.
- * Per-head norm: m = rows*heads with ldx = head size.
+ * With heads above 1 a row has so many pieces of n values side by side, each
+ * with a norm of its own and the same w.
  */
 struct kern_norm {
 	const float *x;
@@ -234,6 +235,7 @@ struct kern_norm {
 	const float *w, *bias;
 	float eps;
 	bool center;
+	int heads;		/* 0: 1 */
 };
 void	kern_norm(struct kern *kn, const struct kern_norm *a);
 
@@ -251,8 +253,14 @@ struct kern_rope {
 	const float *inv_freq;	/* [rot/2] */
 	float mscale;
 	bool interleaved;	/* pairs (2i, 2i+1); else (i, i + rot/2) */
+	const float *angle;	/* [m][rot] of kern_rope_angles for the same pos,
+				 * inv_freq and mscale; NULL: made here */
 };
 void	kern_rope(struct kern *kn, const struct kern_rope *a);
+/* out[r][2 i], [2 i + 1]: cos and sin of pair i at pos[r], times mscale.  They
+ * are the same in all layers, and dearer than the rotation. */
+void	kern_rope_angles(float *out, const int32_t *pos, int m,
+	    const float *inv_freq, int rot, float mscale);
 
 /* y[r] += alpha[r] * x[r] (alpha NULL: 1); x of xdt, y fp32; m rows of n. */
 struct kern_axpy {

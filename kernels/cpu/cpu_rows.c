@@ -42,10 +42,8 @@ for_rows(struct kern *kn, const void *a, int m, int n,
 /* ---- norm -------------------------------------------------------------- */
 
 static void
-norm_row(struct cpu *c, const void *arg, size_t r)
+norm_head(struct cpu *c, const struct kern_norm *a, const float *x, size_t to)
 {
-	const struct kern_norm *a = arg;
-	const float *x = a->x + r * a->ldx;
 	struct cpu_affine f = { 0, 0, NULL, NULL };
 	float piece[PIECE];
 	int i, n;
@@ -55,7 +53,7 @@ norm_row(struct cpu *c, const void *arg, size_t r)
 	f.inv = 1 / sqrtf(c->isa->sum_sq(x, a->n, f.mean) / (float)a->n +
 	    a->eps);
 	for (i = 0; i < a->n; i += n) {
-		size_t at = r * a->ldy + (size_t)i;
+		size_t at = to + (size_t)i;
 
 		n = a->n - i < PIECE ? a->n - i : PIECE;
 		f.w = a->w != NULL ? a->w + i : NULL;
@@ -70,10 +68,22 @@ norm_row(struct cpu *c, const void *arg, size_t r)
 	}
 }
 
+static void
+norm_row(struct cpu *c, const void *arg, size_t r)
+{
+	const struct kern_norm *a = arg;
+	size_t j = 0;
+
+	do
+		norm_head(c, a, a->x + r * a->ldx + j * (size_t)a->n,
+		    r * a->ldy + j * (size_t)a->n);
+	while (++j < (size_t)a->heads);
+}
+
 void
 cpu_rows_norm(struct kern *kn, const struct kern_norm *a)
 {
-	for_rows(kn, a, a->m, a->n, norm_row);
+	for_rows(kn, a, a->m, a->n * (a->heads > 1 ? a->heads : 1), norm_row);
 }
 
 /* ---- rope -------------------------------------------------------------- */
@@ -96,19 +106,18 @@ static void
 rope_row(struct cpu *c, const void *arg, size_t r)
 {
 	const struct kern_rope *a = arg;
-	int half = a->rot / 2, i0, i, j, n;
-	float cs[PIECE];
+	int half = a->rot / 2, i0, j, n;
+	const float *cs;
+	float own[PIECE];
 
 	(void)c;
 	for (i0 = 0; i0 < half; i0 += PIECE / 2) {
 		n = half - i0 < PIECE / 2 ? half - i0 : PIECE / 2;
-		for (i = 0; i < n; i++) {
-			double t = (double)a->pos[r] *
-			    (double)a->inv_freq[i0 + i];
-
-			cs[2 * i] = (float)(cos(t) * (double)a->mscale);
-			cs[2 * i + 1] = (float)(sin(t) * (double)a->mscale);
-		}
+		cs = a->angle != NULL ? a->angle + r * (size_t)a->rot +
+		    2 * i0 : own;
+		if (a->angle == NULL)
+			kern_rope_angles(own, &a->pos[r], 1, a->inv_freq + i0,
+			    2 * n, a->mscale);
 		for (j = 0; j < a->heads; j++) {
 			float *x = a->x + r * a->ldx + (size_t)j * (size_t)a->d;
 
@@ -124,7 +133,8 @@ void
 cpu_rows_rope(struct kern *kn, const struct kern_rope *a)
 {
 	/* The angles of a row cost about as much as 20 values each. */
-	for_rows(kn, a, a->m, a->heads * a->rot + 10 * a->rot, rope_row);
+	for_rows(kn, a, a->m, a->heads * a->rot +
+	    (a->angle == NULL ? 10 * a->rot : 0), rope_row);
 }
 
 /* ---- axpy, combine ----------------------------------------------------- */

@@ -185,11 +185,13 @@ ffn(struct kern *kn, const struct kern_ffn *a)
 static void
 norm(struct kern *kn, const struct kern_norm *a)
 {
-	int r, i;
+	int heads = a->heads > 1 ? a->heads : 1, j, i;
 
 	(void)kn;
-	for (r = 0; r < a->m; r++) {
-		const float *x = a->x + (size_t)r * a->ldx;
+	for (j = 0; j < a->m * heads; j++) {
+		size_t r = (size_t)(j / heads);
+		size_t at = (size_t)(j % heads) * (size_t)a->n;
+		const float *x = a->x + r * a->ldx + at;
 		double mean = 0, sq = 0, inv, v;
 
 		for (i = 0; a->center && i < a->n; i++)
@@ -203,7 +205,7 @@ norm(struct kern *kn, const struct kern_norm *a)
 				v *= (double)a->w[i];
 			if (a->center && a->bias != NULL)
 				v += (double)a->bias[i];
-			set(a->y, a->ydt, (size_t)r * a->ldy + (size_t)i,
+			set(a->y, a->ydt, r * a->ldy + at + (size_t)i,
 			    (float)v);
 		}
 	}
@@ -213,6 +215,7 @@ static void
 rope(struct kern *kn, const struct kern_rope *a)
 {
 	int r, j, i, half = a->rot / 2;
+	float own[2];
 
 	(void)kn;
 	for (r = 0; r < a->m; r++) {
@@ -223,11 +226,15 @@ rope(struct kern *kn, const struct kern_rope *a)
 			for (i = 0; i < half; i++) {
 				float *p = a->interleaved ? x + 2 * i : x + i;
 				float *q = a->interleaved ? p + 1 : p + half;
-				double t = (double)a->pos[r] *
-				    (double)a->inv_freq[i];
-				float c = (float)(cos(t) * (double)a->mscale);
-				float s = (float)(sin(t) * (double)a->mscale);
-				float u = *p, v = *q;
+				const float *cs = a->angle != NULL ? a->angle +
+				    (size_t)r * (size_t)a->rot + 2 * i : own;
+				float u = *p, v = *q, c, s;
+
+				if (a->angle == NULL)
+					kern_rope_angles(own, &a->pos[r], 1,
+					    &a->inv_freq[i], 2, a->mscale);
+				c = cs[0];
+				s = cs[1];
 
 				*p = u * c - v * s;
 				*q = v * c + u * s;

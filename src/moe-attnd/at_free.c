@@ -286,6 +286,7 @@ gather(struct at_free *f, int stage, const struct at_unit *list, int n,
 	for (u = list; u != NULL; u = u->next)
 		at_pool_gather(&f->pool, u, stage == 0, &f->rows);
 	if (stage > 0) {
+		at_model_angles(c->am, &f->rows);
 		at_model_combine(c->am, &f->rows, f->pool.ans);
 		return;
 	}

@@ -1,6 +1,8 @@
 /* at_load - see at_load.h. */
 #include "at_load.h"
 
+#include <string.h>
+
 #include "mem.h"
 #include "store.h"
 
@@ -16,6 +18,25 @@ form_of(const struct at_model *am, enum model_role role)
 	    role == MODEL_EMBED)
 		return am->act;
 	return kern_weights(am->kn);
+}
+
+/* Roles' matrices stacked by rows; all of them are there. */
+static int
+load_stack(struct at_model *am, const enum model_role *role, int n, int layer,
+    struct kern_mat *out, struct err *err)
+{
+	struct model_ref ref[3];
+	const struct store_mat a = { am->kn, am->m, ref, n,
+	    form_of(am, role[0]), LOAD_THREADS };
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (!model_ref(am->m, role[i], layer, 0, &ref[i]))
+			BUG("a model without %s", model_role_name(role[i]));
+	if (store_load_mat(&a, out, err) != 0)
+		return -1;
+	am->bytes += out->bytes;
+	return 0;
 }
 
 /* The matrix of a role; nothing (and data NULL) where the model has none. */
@@ -49,6 +70,36 @@ load_vec(struct at_model *am, enum model_role role, int layer,
 	return out->p != NULL ? 0 : -1;
 }
 
+static const enum model_role qkv_role[3] = { MODEL_Q, MODEL_K, MODEL_V };
+
+/* Biases of q, k and v side by side; nothing where the model has none. */
+static int
+load_qkv_bias(struct at_model *am, int layer, struct at_vec *out,
+    struct err *err)
+{
+	static const enum model_role role[3] = { MODEL_Q_BIAS, MODEL_K_BIAS,
+	    MODEL_V_BIAS };
+	struct at_vec part;
+	float *all;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		part = (struct at_vec){ NULL, 0 };
+		if (load_vec(am, role[i], layer, &part, err) != 0)
+			return -1;
+		if (part.p == NULL)
+			continue;
+		all = mem_realloc(out->p, (size_t)(out->n + part.n) *
+		    sizeof(*all));
+		memcpy(all + out->n, part.p, (size_t)part.n * sizeof(*all));
+		out->p = all;
+		out->n += part.n;
+		mem_free(part.p);
+	}
+	BUG_ON(out->p != NULL && out->n != am->layer[layer].qkv.n);
+	return 0;
+}
+
 static int
 load_layer(struct at_model *am, int i, struct err *err)
 {
@@ -59,14 +110,12 @@ load_layer(struct at_model *am, int i, struct err *err)
 	} vec[] = {
 		{ MODEL_IN_NORM, &l->in_norm }, { MODEL_POST_NORM, &l->post_norm },
 		{ MODEL_Q_NORM, &l->q_norm }, { MODEL_K_NORM, &l->k_norm },
-		{ MODEL_Q_BIAS, &l->q_bias }, { MODEL_K_BIAS, &l->k_bias },
-		{ MODEL_V_BIAS, &l->v_bias }, { MODEL_O_BIAS, &l->o_bias },
+		{ MODEL_O_BIAS, &l->o_bias },
 	};
 	const struct {
 		enum model_role role;
 		struct kern_mat *out;
 	} mat[] = {
-		{ MODEL_Q, &l->q }, { MODEL_K, &l->k }, { MODEL_V, &l->v },
 		{ MODEL_O, &l->o }, { MODEL_ROUTER, &l->router },
 		{ MODEL_SHARED_ROUTER, &l->shared_router },
 	};
@@ -79,6 +128,9 @@ load_layer(struct at_model *am, int i, struct err *err)
 	for (j = 0; j < sizeof(mat) / sizeof(mat[0]); j++)
 		if (load_mat(am, mat[j].role, i, mat[j].out, err) != 0)
 			return -1;
+	if (load_stack(am, qkv_role, 3, i, &l->qkv, err) != 0 ||
+	    load_qkv_bias(am, i, &l->qkv_bias, err) != 0)
+		return -1;
 	if (moe && am->cfg->shared == CONFIG_SHARED_NONE)
 		return 0;
 	if (store_load_ffn(am->kn, am->m, moe ? STORE_SHARED : STORE_DENSE, i,
@@ -128,9 +180,9 @@ static void
 free_layer(struct at_model *am, struct at_layer *l)
 {
 	struct at_vec *const vec[] = { &l->in_norm, &l->post_norm, &l->q_norm,
-	    &l->k_norm, &l->q_bias, &l->k_bias, &l->v_bias, &l->o_bias };
-	struct kern_mat *const mat[] = { &l->q, &l->k, &l->v, &l->o,
-	    &l->router, &l->shared_router };
+	    &l->k_norm, &l->qkv_bias, &l->o_bias };
+	struct kern_mat *const mat[] = { &l->qkv, &l->o, &l->router,
+	    &l->shared_router };
 	size_t j;
 
 	for (j = 0; j < sizeof(vec) / sizeof(vec[0]); j++)

@@ -13,8 +13,8 @@ struct at_vec {
 
 struct at_layer {
 	struct at_vec in_norm, post_norm, q_norm, k_norm;
-	struct kern_mat q, k, v, o;
-	struct at_vec q_bias, k_bias, v_bias, o_bias;
+	struct kern_mat qkv, o;	/* q, k, v: stacked */
+	struct at_vec qkv_bias, o_bias;
 	struct kern_mat router, shared_router;
 	struct kern_expert ffn;	/* shared expert, or the MLP of a dense layer */
 	bool has_ffn;

@@ -40,9 +40,8 @@ at_rows_room(struct at_rows *r, const struct at_model *am, int n, int n_seq)
 	grow(&r->seed, cap, sizeof(*r->seed));
 	grow(&r->x, cap * (size_t)c->hidden, sizeof(float));
 	grow(&r->xn, cap * (size_t)c->hidden, a);
-	grow(&r->q, cap * (size_t)(c->n_head * c->dk), sizeof(float));
-	grow(&r->k, cap * (size_t)(c->n_kv_head * c->dk), sizeof(float));
-	grow(&r->v, cap * (size_t)(c->n_kv_head * c->dv), sizeof(float));
+	grow(&r->qkv, cap * (size_t)at_model_qkv(am), sizeof(float));
+	grow(&r->angle, cap * (size_t)c->rope.dim, sizeof(float));
 	grow(&r->att, cap * (size_t)(c->n_head * c->dv), a);
 	grow(&r->y, cap * (size_t)c->hidden, sizeof(float));
 	grow(&r->logit, cap * (size_t)c->n_expert, sizeof(float));
@@ -61,13 +60,21 @@ void
 at_rows_free(struct at_rows *r)
 {
 	void *const all[] = { r->tok, r->pos, r->seed, r->seq, r->x, r->xn,
-	    r->q, r->k, r->v, r->att, r->y, r->logit, r->id, r->w, r->sh,
+	    r->qkv, r->angle, r->att, r->y, r->logit, r->id, r->w, r->sh,
 	    r->sh_w, r->res, r->in, r->out };
 	size_t i;
 
 	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		mem_free(all[i]);
 	memset(r, 0, sizeof(*r));
+}
+
+int
+at_model_qkv(const struct at_model *am)
+{
+	const struct model_cfg *c = am->cfg;
+
+	return (c->n_head + c->n_kv_head) * c->dk + c->n_kv_head * c->dv;
 }
 
 /* ---- small pieces ---- */
@@ -88,7 +95,7 @@ norm(struct at_model *am, const float *x, void *y, enum kern_dtype ydt, int m,
     const struct at_vec *w)
 {
 	const struct kern_norm a = { x, (size_t)w->n, y, (size_t)w->n, ydt, m,
-	    w->n, w->p, NULL, am->cfg->norm_eps, false };
+	    w->n, w->p, NULL, am->cfg->norm_eps, false, 1 };
 
 	kern_norm(am->kn, &a);
 }
@@ -137,8 +144,9 @@ clamp(float *p, size_t n, float lim)
 void
 at_model_embed(struct at_model *am, struct at_rows *r)
 {
-	size_t h = (size_t)am->cfg->hidden, j;
-	float mult = am->cfg->embed_mult, *x;
+	const struct model_cfg *c = am->cfg;
+	size_t h = (size_t)c->hidden, j;
+	float mult = c->embed_mult, *x;
 	enum at_part was = at_prof_to(am->prof, AT_PART_EMBED);
 	int i;
 
@@ -150,39 +158,54 @@ at_model_embed(struct at_model *am, struct at_rows *r)
 				x[j] *= mult;
 	}
 	at_prof_to(am->prof, was);
+	at_model_angles(am, r);
 }
 
-/* Norms and clamps of q and k between projection and rope. */
+void
+at_model_angles(struct at_model *am, struct at_rows *r)
+{
+	enum at_part was = at_prof_to(am->prof, AT_PART_ROPE);
+	int dim = am->cfg->rope.dim;
+
+	if (dim > 0)
+		kern_rope_angles(r->angle, r->pos, r->n, am->inv_freq, dim,
+		    am->rope_mscale);
+	at_prof_to(am->prof, was);
+}
+
+/* Norm of q or of k, in place: of each head, or of all of them at once. */
 static void
-qk_adjust(struct at_model *am, const struct at_layer *l, struct at_rows *r)
+norm_heads(struct at_model *am, const struct at_rows *r, float *x, int heads,
+    const struct at_vec *w)
+{
+	size_t ld = (size_t)at_model_qkv(am);
+	const struct kern_norm a = { x, ld, x, ld, KERN_F32, r->n, w->n, w->p,
+	    NULL, am->cfg->norm_eps, false,
+	    am->cfg->qknorm == CONFIG_QKNORM_HEAD ? heads : 1 };
+
+	kern_norm(am->kn, &a);
+}
+
+/* Norms, clamps and rope, between projection and attention. */
+static void
+qk_adjust(struct at_model *am, const struct at_layer *l, struct at_rows *r,
+    bool rotate)
 {
 	const struct model_cfg *c = am->cfg;
-	size_t n = (size_t)r->n;
+	const struct kern_rope rope = { r->qkv, (size_t)at_model_qkv(am), r->n,
+	    c->n_head + c->n_kv_head, c->dk, c->rope.dim, r->pos,
+	    am->inv_freq, am->rope_mscale, c->rope.interleaved, r->angle };
 
 	if (c->qknorm != CONFIG_QKNORM_NONE) {
-		bool head = c->qknorm == CONFIG_QKNORM_HEAD;
-
-		norm(am, r->q, r->q, KERN_F32, head ? r->n * c->n_head : r->n,
-		    &l->q_norm);
-		norm(am, r->k, r->k, KERN_F32, head ? r->n * c->n_kv_head : r->n,
+		norm_heads(am, r, r->qkv, c->n_head, &l->q_norm);
+		norm_heads(am, r, r->qkv + c->n_head * c->dk, c->n_kv_head,
 		    &l->k_norm);
 	}
-	if (c->clip_qkv > 0) {
-		clamp(r->q, n * (size_t)(c->n_head * c->dk), c->clip_qkv);
-		clamp(r->k, n * (size_t)(c->n_kv_head * c->dk), c->clip_qkv);
-		clamp(r->v, n * (size_t)(c->n_kv_head * c->dv), c->clip_qkv);
-	}
-}
-
-static void
-rope(struct at_model *am, struct at_rows *r, float *x, int heads)
-{
-	const struct model_cfg *c = am->cfg;
-	const struct kern_rope a = { x, (size_t)(heads * c->dk), r->n, heads,
-	    c->dk, c->rope.dim, r->pos, am->inv_freq, am->rope_mscale,
-	    c->rope.interleaved };
-
-	kern_rope(am->kn, &a);
+	if (c->clip_qkv > 0)
+		clamp(r->qkv, (size_t)r->n * (size_t)at_model_qkv(am),
+		    c->clip_qkv);
+	if (rotate)
+		kern_rope(am->kn, &rope);
 }
 
 void
@@ -192,25 +215,21 @@ at_model_attn(struct at_model *am, struct at_kv *kv, int layer,
 	const struct model_cfg *c = am->cfg;
 	const struct at_layer *l = &am->layer[layer];
 	const struct kern_kv *arena = at_kv_layer(kv, layer);
-	const struct kern_kv_put put = { arena, r->seq, r->n_seq, r->k, r->v,
-	    (size_t)(c->n_kv_head * c->dk), (size_t)(c->n_kv_head * c->dv) };
-	const struct kern_attn attn = { arena, r->seq, r->n_seq, r->q,
-	    (size_t)(c->n_head * c->dk), r->att, (size_t)(c->n_head * c->dv),
+	const size_t ld = (size_t)at_model_qkv(am);
+	const float *k = r->qkv + c->n_head * c->dk;
+	const struct kern_kv_put put = { arena, r->seq, r->n_seq, k,
+	    k + c->n_kv_head * c->dk, ld, ld };
+	const struct kern_attn attn = { arena, r->seq, r->n_seq, r->qkv,
+	    ld, r->att, (size_t)(c->n_head * c->dv),
 	    c->n_head, c->attn_scale, c->layer[layer].window, 0, NULL };
 	enum at_part was;
 
 	was = at_prof_to(am->prof, AT_PART_NORM);
 	norm(am, r->x, r->xn, am->act, r->n, &l->in_norm);
 	at_prof_to(am->prof, AT_PART_DENSE);
-	linear(am, &l->q, l->q_bias.p, r->xn, r->q, r->n);
-	linear(am, &l->k, l->k_bias.p, r->xn, r->k, r->n);
-	linear(am, &l->v, l->v_bias.p, r->xn, r->v, r->n);
+	linear(am, &l->qkv, l->qkv_bias.p, r->xn, r->qkv, r->n);
 	at_prof_to(am->prof, AT_PART_ROPE);
-	qk_adjust(am, l, r);
-	if (c->layer[layer].rope) {
-		rope(am, r, r->q, c->n_head);
-		rope(am, r, r->k, c->n_kv_head);
-	}
+	qk_adjust(am, l, r, c->layer[layer].rope);
 	at_prof_to(am->prof, AT_PART_ATTN);
 	kern_kv_put(am->kn, &put);
 	kern_attn(am->kn, &attn);

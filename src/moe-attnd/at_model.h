@@ -50,7 +50,8 @@ struct at_rows {
 
 	float *x;		/* [n][hidden] residual stream */
 	void *xn;		/* [n][hidden] act: what goes to the experts */
-	float *q, *k, *v;	/* [n][heads * d] */
+	float *qkv;		/* [n][at_model_qkv] q, k, v side by side */
+	float *angle;		/* [n][rope dim] cos, sin of each pair */
 	void *att;		/* [n][n_head * dv] act */
 	float *y;		/* [n][hidden] a branch's output */
 	float *logit;		/* [n][n_expert] of the router */
@@ -66,9 +67,13 @@ struct at_rows {
 void	at_rows_room(struct at_rows *r, const struct at_model *am, int n,
 	    int n_seq);
 void	at_rows_free(struct at_rows *r);
+/* Values of a row of q, k and v together. */
+int	at_model_qkv(const struct at_model *am);
 
-/* x = embedding of tok. */
+/* x = embedding of tok; and at_model_angles. */
 void	at_model_embed(struct at_model *am, struct at_rows *r);
+/* angle of pos, for all layers that these rows are in r. */
+void	at_model_angles(struct at_model *am, struct at_rows *r);
 /* x += attention(norm(x)); then xn = norm(x), the FFN's input. */
 void	at_model_attn(struct at_model *am, struct at_kv *kv, int layer,
 	    struct at_rows *r);

@@ -114,6 +114,31 @@ test_norm(struct kern *kn, struct kern *ref, enum kern_dtype ydt, bool center)
 	mem_free(one);
 }
 
+/* Pieces of a row: the bits of as many calls. */
+static void
+test_norm_heads(struct kern *kn)
+{
+	int m = kt_int(1, 20), n = kt_int(1, 200), heads = kt_int(2, 9), j;
+	size_t ld = (size_t)(heads * n + 3), all = (size_t)m * ld;
+	float *x = kt_floats(all, 2), *y = mem_dup(x, all * 4);
+	float *w = kt_floats((size_t)n, 1);
+	struct kern_norm a = { .x = x, .ldx = ld, .y = x, .ldy = ld,
+	    .ydt = KERN_F32, .m = m, .n = n, .w = w, .eps = 1e-6f,
+	    .heads = heads };
+
+	kern_norm(kn, &a);
+	a.heads = 1;
+	for (j = 0; j < heads; j++) {
+		a.x = a.y = y + j * n;
+		kern_norm(kn, &a);
+	}
+	OK(memcmp(x, y, all * 4) == 0, "%s: norm of %d pieces of %d, %d rows",
+	    kern_variant(kn), heads, n, m);
+	mem_free(x);
+	mem_free(y);
+	mem_free(w);
+}
+
 static void
 test_rope(struct kern *kn, struct kern *ref, bool interleaved)
 {
@@ -121,8 +146,9 @@ test_rope(struct kern *kn, struct kern *ref, bool interleaved)
 	int rot = kt_int(1, d / 2) * 2;
 	size_t ldx = (size_t)(heads * d + 1), n = (size_t)m * ldx;
 	float *x = kt_floats(n, 1), *y = mem_dup(x, n * 4);
-	float *old = mem_dup(x, n * 4);
+	float *old = mem_dup(x, n * 4), *again = mem_dup(x, n * 4);
 	float *inv = mem_alloc((size_t)rot * 4);
+	float *angle = mem_alloc((size_t)(m * rot) * 4);
 	int32_t *pos = mem_alloc((size_t)m * sizeof(*pos));
 	struct kern_rope a = { .x = x, .ldx = ldx, .m = m, .heads = heads,
 	    .d = d, .rot = rot, .pos = pos, .inv_freq = inv, .mscale = 1.25f,
@@ -136,6 +162,12 @@ test_rope(struct kern *kn, struct kern *ref, bool interleaved)
 	kern_rope(kn, &a);
 	a.x = y;
 	kern_rope(ref, &a);
+	a.x = again;
+	a.angle = angle;
+	kern_rope_angles(angle, pos, m, inv, rot, a.mscale);
+	kern_rope(kn, &a);
+	OK(memcmp(again, x, n * 4) == 0, "%s: rope with angles made before: "
+	    "the same bits", kern_variant(kn));
 	EQ_INT(kt_wrong(x, y, KERN_F32, n, 1e-6, 2), 0,
 	    "%s: rope %d rows, %d heads of %d, %d rotated, interleaved %d",
 	    kern_variant(kn), m, heads, d, rot, interleaved);
@@ -150,6 +182,8 @@ test_rope(struct kern *kn, struct kern *ref, bool interleaved)
 	mem_free(x);
 	mem_free(y);
 	mem_free(old);
+	mem_free(again);
+	mem_free(angle);
 	mem_free(inv);
 	mem_free(pos);
 }
@@ -234,6 +268,7 @@ main(void)
 			for (dt = 0; dt < 4; dt++)
 				test_norm(kn, ref, dt & 1 ? KERN_BF16 :
 				    KERN_F32, dt & 2);
+			test_norm_heads(kn);
 			test_rope(kn, ref, i % 2);
 			test_sums(kn, ref);
 			test_logits(kn, ref);
