@@ -34,6 +34,7 @@
 #define READ_BYTES	((size_t)128 << 20)
 #define SHORT_PROMPT	8	/* tokens, where decoding is measured */
 #define ALIAS		"e2e"
+#define Q8_BYTES	(34.0 / 32)	/* a block of 32, and its scale */
 
 static const struct rec_col cols[] = {
 	{ "setup", REC_STR, 0 }, { "what", REC_STR, 0 },
@@ -50,6 +51,7 @@ struct opts {
 	const char *attnd_args, *expertd_args;
 	int64_t tokens, rounds, threads, seed;
 	uint64_t limit_ns;
+	int weights;		/* enum model_weights */
 	bool json, quiet;
 };
 
@@ -73,7 +75,7 @@ struct bench {
 	struct opts o;
 	char bin[PATH_MAX];
 	struct model *m;
-	double elem;		/* bytes of a weight, and of a KV value */
+	struct bench_e2e_roof roof;
 	struct bench_kern_peak *peak;
 	struct setup setup[MAX_SETUP];
 	struct point *point;
@@ -167,6 +169,8 @@ parse(struct bench *b, int argc, char **argv, struct err *err)
 	    1, 1024, NULL },
 	{ 0, "dtype", CLI_STR, &o->dtype, MODEL_DTYPES,
 	    "what to compute in (auto)", 0, 0, NULL },
+	{ 0, "weights", CLI_ENUM, &o->weights, MODEL_WEIGHTS,
+	    "form of weights in memory (native: that of --dtype)", 0, 0, NULL },
 	{ 0, "bin", CLI_STR, &o->bin, "DIR",
 	    "where the programs are (where this one is)", 0, 0, NULL },
 	{ 0, "attnd-args", CLI_STR, &o->attnd_args, "STR",
@@ -197,6 +201,12 @@ parse(struct bench *b, int argc, char **argv, struct err *err)
 	    parse_list(b, o->streams, LIST_STREAMS, err) != 0 ||
 	    parse_list(b, o->prompts, LIST_PROMPTS, err) != 0)
 		return -1;
+	if ((o->attnd_args != NULL &&
+	    strstr(o->attnd_args, "--weights") != NULL) ||
+	    (o->expertd_args != NULL &&
+	    strstr(o->expertd_args, "--weights") != NULL))
+		return err_set(err, ERR_USAGE, "--weights is an option of this "
+		    "program, too: the roofline must know it");
 	if (b->n_setup == 0 || b->n_point == 0)
 		return err_set(err, ERR_USAGE, "nothing to measure");
 	return 0;
@@ -271,7 +281,7 @@ static int
 one_setup(struct bench *b, int s, int round, struct err *err)
 {
 	const struct bench_e2e_up_opt uo = { b->bin, b->o.model, b->o.dtype,
-	    b->setup[s].servers, b->setup[s].transport, (int)b->o.threads,
+	    b->o.weights == MODEL_Q8 ? "q8" : "native", b->setup[s].servers, b->setup[s].transport, (int)b->o.threads,
 	    b->o.attnd_args, b->o.expertd_args };
 	struct bench_e2e_up *u = NULL;
 	struct oai *c = NULL;
@@ -307,7 +317,7 @@ put_row(const struct bench *b, struct rec_out *out, const struct point *p,
 	double mid = median(p->tok_s[s], n, v), read, bytes;
 
 	bytes = bench_e2e_roof_bytes(model_cfg(b->m), p->streams,
-	    p->prompt + (double)b->o.tokens / 2, b->elem, b->elem);
+	    p->prompt + (double)b->o.tokens / 2, &b->roof);
 	for (i = 0; i < n; i++) {
 		ratio[i] = p->tok_s[s][i] / p->tok_s[0][i];
 		pct[i] = 100 * p->tok_s[s][i] /
@@ -386,6 +396,7 @@ static int
 open_model(struct bench *b, struct err *err)
 {
 	enum model_dtype want = MODEL_AUTO;
+	double elem;
 
 	if (strcmp(b->o.dtype, "f32") == 0)
 		want = MODEL_F32;
@@ -396,7 +407,9 @@ open_model(struct bench *b, struct err *err)
 		    MODEL_DTYPES, b->o.dtype);
 	if (model_open(&b->m, b->o.model, err) != 0)
 		return -1;
-	b->elem = (double)kern_dtype_bytes(model_pick_act(b->m, want), 1);
+	elem = (double)kern_dtype_bytes(model_pick_act(b->m, want), 1);
+	b->roof = (struct bench_e2e_roof){ b->o.weights == MODEL_Q8 ?
+	    Q8_BYTES : elem, elem, elem };
 	return 0;
 }
 

@@ -154,6 +154,8 @@ begin_args(struct args *a, const struct bench_e2e_up *u, const char *prog,
 	add(a, id);
 	add(a, "--dtype");
 	add(a, u->o->dtype);
+	add(a, "--weights");
+	add(a, u->o->weights);
 	add(a, "--threads");
 	snprintf(n, sizeof(n), "%d", threads);
 	add(a, n);

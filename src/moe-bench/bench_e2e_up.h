@@ -15,7 +15,7 @@
 struct bench_e2e_up_opt {
 	const char *bin;	/* where the programs are */
 	const char *model;
-	const char *dtype;	/* as --dtype of both */
+	const char *dtype, *weights;	/* as those options of both */
 	int servers;		/* 0: --local */
 	const char *transport;	/* "shm" or "tcp" */
 	int threads;		/* of the front end, and of all servers together
