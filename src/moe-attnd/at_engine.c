@@ -290,11 +290,13 @@ at_take(struct at_engine *e, struct at_out *out)
 			forget(e, out->seq);
 		}
 	}
-	if (e->out_at == e->out.n) {
+	if (e->out_at == e->out.n)
 		e->out.n = e->out_at = 0;
-		if (read(e->out_fd, &count, sizeof(count)) < 0)
-			count = 0;	/* nothing had been signalled */
-	}
+	/* The signal is for what was taken before.  Whoever signals does so after
+	 * the outputs are there, so one that comes late finds none, and that
+	 * call takes it away. */
+	if (!got && read(e->out_fd, &count, sizeof(count)) < 0)
+		count = 0;	/* nothing had been signalled */
 	pthread_mutex_unlock(&e->lock);
 	return got;
 }

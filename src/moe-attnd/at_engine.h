@@ -97,7 +97,7 @@ uint64_t at_wait_ns(struct at_engine *e);
 void	at_cancel(struct at_engine *e, struct at_seq *s);
 
 /* HTTP thread: the next output; false when there is none.  at_out_fd becomes
- * readable when there may be some. */
+ * readable when there may be some, and stays so until a call gave false. */
 bool	at_take(struct at_engine *e, struct at_out *out);
 int	at_out_fd(const struct at_engine *e);
 
