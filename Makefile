@@ -207,6 +207,8 @@ ifeq ($(BUILD),fuzz)
 $(B)/tests/fuzz/%.o: ALL_CFLAGS += -DMOE_LIBFUZZER
 $(B)/tests/fuzz/%: ALL_LDFLAGS += -fsanitize=fuzzer
 endif
+# It times the front end's sampler.
+$(B)/bin/moe-bench: $(B)/src/moe-attnd/at_sample.o
 # The front end without its main(), and with malloc functions of its own, which
 # sanitizers do not like.
 $(B)/tests/unit/test_step_alloc: $(call o,$(filter-out %/main.c,$(call program_src,moe-attnd)))

@@ -423,7 +423,8 @@ bench_kern_main(int argc, char **argv)
 	    .time_ns = 500000000 };
 	const struct cli_opt opt[] = {
 		{ 'o', "op", CLI_STR, &o.op, "NAME",
-		    "ffn, moe, linear, attn, prefill, norm, a list, or all", 0, 0, NULL },
+		    "ffn, moe, linear, attn, prefill, norm, gate, rope, embed, "
+		    "head, sample, a list, or all", 0, 0, NULL },
 		{ 'r', "rows", CLI_STR, &o.rows, "LIST",
 		    "rows of a call (1,4,16,64)", 0, 0, NULL },
 		{ 0, "shape", CLI_STR, &o.shape, "NAME|H,F,E,k",

@@ -91,16 +91,23 @@ expert_bytes(const struct bench_kern_op *op)
 	return mat_bytes(op, 2 * f, h) + mat_bytes(op, h, f);
 }
 
-static void
-make_mat(struct bench_kern_op *op, struct kern_mat *m, int n, int k)
+void
+bench_kern_op_mat(struct bench_kern_op *op, struct kern_mat *m, int n, int k,
+    enum kern_dtype t)
 {
 	m->n = n;
 	m->k = k;
-	m->dtype = op->m.weights;
+	m->dtype = t;
 	m->bytes = kern_mat_bytes(op->m.kn, n, k, m->dtype);
 	m->data = kern_mem_alloc(op->m.kn, m->bytes);
 	if (m->data == NULL)
 		BUG("no memory for %zu bytes of weights", m->bytes);
+}
+
+static void
+make_mat(struct bench_kern_op *op, struct kern_mat *m, int n, int k)
+{
+	bench_kern_op_mat(op, m, n, k, op->m.weights);
 }
 
 /* ---- ffn, moe ----------------------------------------------------------- */
@@ -274,7 +281,8 @@ make_linear(struct bench_kern_op *op, struct err *err)
 	if (bench_kern_op_sets(op, mat_bytes(op, (int)h, (int)h), 2, err) != 0)
 		return -1;
 	op->a = bench_kern_op_values(op, h * h, 2 / sqrt((double)h));
-	op->mat = mem_calloc(op->sets, sizeof(*op->mat));
+	op->n_mat = op->sets;
+	op->mat = mem_calloc(op->n_mat, sizeof(*op->mat));
 	for (i = 0; i < op->sets; i++) {
 		make_mat(op, &op->mat[i], (int)h, (int)h);
 		p.dst = &op->mat[i];
@@ -328,9 +336,18 @@ cost_linear(const struct bench_kern_op *op)
 /* ------------------------------------------------------------------------- */
 
 static const struct bench_kern_kind kinds[] = {
-	{ "ffn", make_ffn, run_ffn, truth_ffn, cost_ffn },
-	{ "moe", make_ffn, run_ffn, truth_ffn, cost_ffn },
-	{ "linear", make_linear, run_linear, truth_linear, cost_linear },
+	{ "ffn", make_ffn, run_ffn, truth_ffn, cost_ffn, NULL,
+	    NULL },
+	{ "moe", make_ffn, run_ffn, truth_ffn, cost_ffn, NULL,
+	    NULL },
+	{ "linear", make_linear, run_linear, truth_linear, cost_linear, NULL,
+	    NULL },
+};
+
+static const struct bench_kern_kind *const others[] = {
+	&bench_kern_op_attn, &bench_kern_op_prefill, &bench_kern_op_norm,
+	&bench_kern_op_gate, &bench_kern_op_rope, &bench_kern_op_embed,
+	&bench_kern_op_head, &bench_kern_op_sample,
 };
 
 static const struct bench_kern_kind *
@@ -338,12 +355,9 @@ find_kind(const char *name)
 {
 	size_t i;
 
-	if (strcmp(name, "attn") == 0)
-		return &bench_kern_op_attn;
-	if (strcmp(name, "prefill") == 0)
-		return &bench_kern_op_prefill;
-	if (strcmp(name, "norm") == 0)
-		return &bench_kern_op_norm;
+	for (i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(name, others[i]->name) == 0)
+			return others[i];
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
 		if (strcmp(name, kinds[i].name) == 0)
 			return &kinds[i];
@@ -356,7 +370,7 @@ bench_kern_op_new(const struct bench_kern_make *m, struct err *err)
 	struct bench_kern_op *op = mem_zalloc(sizeof(*op));
 
 	op->m = *m;
-	op->act = kern_act(m->kn);
+	op->act = op->ydt = kern_act(m->kn);
 	op->rnd = m->seed * 2654435769u + 88172645463325252u;
 	op->kind = find_kind(m->op);
 	if (op->kind == NULL)
@@ -380,8 +394,14 @@ bench_kern_op_free(struct bench_kern_op *op)
 		kern_mem_free(op->m.kn, e->gate_up.data, e->gate_up.bytes);
 		kern_mem_free(op->m.kn, e->down.data, e->down.bytes);
 	}
-	for (i = 0; op->mat != NULL && i < op->sets; i++)
+	for (i = 0; i < op->n_mat; i++)
 		kern_mem_free(op->m.kn, op->mat[i].data, op->mat[i].bytes);
+	if (op->kind != NULL && op->kind->end != NULL)
+		op->kind->end(op);
+	mem_free(op->logit);
+	mem_free(op->angle);
+	mem_free(op->inv_freq);
+	mem_free(op->pos);
 	mem_free(op->a);
 	mem_free(op->b);
 	mem_free(op->c);
@@ -423,8 +443,10 @@ bench_kern_op_source(const struct bench_kern_op *op)
 size_t
 bench_kern_op_wrong(struct bench_kern_op *op, double *rms)
 {
+	if (op->kind->begin != NULL)
+		op->kind->begin(op);
 	bench_kern_op_run(op, 0);
-	return bench_kern_op_wrong_y(op, op->y, op->act, rms);
+	return bench_kern_op_wrong_y(op, op->y, op->ydt, rms);
 }
 
 size_t
@@ -440,7 +462,8 @@ bench_kern_op_wrong_y(const struct bench_kern_op *op, const void *out,
 	 * step, so bf16 has room for that too); q8: six times its usual error,
 	 * which is 1 % of a result. */
 	eps = op->act == KERN_BF16 ? 0x1p-8 : 1e-5;
-	if (op->m.weights == KERN_Q8 && (op->expert != NULL || op->mat != NULL))
+	if (op->expert != NULL ? op->m.weights == KERN_Q8 :
+	    op->mat != NULL && op->mat[0].dtype == KERN_Q8)
 		eps = 0.03;
 	for (i = 0; i < n; i += n > CHECKED ? n / CHECKED : 1) {
 		mag = op->kind->truth(op, i, y);

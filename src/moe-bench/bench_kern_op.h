@@ -25,13 +25,18 @@ struct bench_kern_cost {
 };
 
 /* Comma-free list, for messages. */
-#define BENCH_KERN_OPS	"ffn|moe|linear|attn|prefill|norm"
+#define BENCH_KERN_OPS							\
+	"ffn|moe|linear|attn|prefill|norm|gate|rope|embed|head|sample"
 
 /*
  * ffn: rows rows through one expert.  moe: rows tokens, each through k of the
  * experts, in one call.  linear: [h] x [h][h].  attn: one new token of each of
  * rows sequences of ctx tokens with it, prefill: rows new tokens of one after
  * ctx tokens; heads of 128, four to a KV head.  norm: RMS norm of h values.
+ * gate: [h] x [h][experts], softmax and the top k.  rope: heads of 128, queries
+ * and keys, with angles made before.  With a vocabulary of 151,936: embed, a row
+ * a token; head, [h] x [h][vocabulary]; sample, a draw from a row of logits at
+ * temperature 1.
  * Weights are cold: every call uses others, over at least cold_bytes in all.
  * NULL with err (ERR_UNAVAIL: too big for max_bytes; ERR_USAGE: no such op).
  */

@@ -214,11 +214,11 @@ cost_norm(const struct bench_kern_op *op)
 }
 
 const struct bench_kern_kind bench_kern_op_attn = {
-	"attn", make_attn, run_attn, truth_attn, cost_attn
+	"attn", make_attn, run_attn, truth_attn, cost_attn, NULL, NULL
 };
 const struct bench_kern_kind bench_kern_op_prefill = {
-	"prefill", make_prefill, run_attn, truth_attn, cost_attn
+	"prefill", make_prefill, run_attn, truth_attn, cost_attn, NULL, NULL
 };
 const struct bench_kern_kind bench_kern_op_norm = {
-	"norm", make_norm, run_norm, truth_norm, cost_norm
+	"norm", make_norm, run_norm, truth_norm, cost_norm, NULL, NULL
 };

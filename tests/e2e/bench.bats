@@ -67,6 +67,15 @@ is() { jq -e "$1" "$RUN/sum" >/dev/null || { echo "not so: $1"; cat "$RUN/sum"; 
 	! ls -d "$RUN"/moe-e2e.* 2>/dev/null
 	fails 64 "$BIN/moe-bench" e2e -m models/tales --setups 3udp
 	fails 69 "$BIN/moe-bench" e2e -m models/tales --bin "$RUN"
+	fails 64 "$BIN/moe-bench" e2e -m models/tales --attnd-args "--weights q8"
+}
+
+@test "kern: what a step does beside its products is right" {
+	"$BIN/moe-bench" kern -o gate,rope,embed,head,sample,norm --rows 3 --shape 64,32,8,2 --time 1ms --threads 2 >"$RUN/tsv"
+	grep -v '^#' "$RUN/tsv" | awk -F '\t' '
+		$9 != 0 || $8 <= 0 { exit 1 }
+		{ n++ }
+		END { exit n != 6 }' || { cat "$RUN/tsv"; return 1; } >&2
 }
 
 @test "a closed standard output is an error, not the next file that is opened" {
