@@ -153,9 +153,39 @@ store_load_vec(const struct model *m, const struct model_ref *r,
 
 /* ---- a crew of threads over numbered jobs ------------------------------- */
 
+/* A thread's own buffer, {0} at first: mapping one for each part would take as
+ * long as reading into it. */
+struct scratch {
+	void *p;
+	size_t bytes;
+};
+
+/* Room for so many bytes, in huge pages; what was in it is lost. */
+static int
+scratch_room(struct scratch *s, size_t bytes, struct err *err)
+{
+	if (bytes <= s->bytes)
+		return 0;
+	mem_unmap(s->p, s->bytes);
+	s->bytes = 0;
+	s->p = mem_map(bytes);
+	if (s->p == NULL)
+		return err_set(err, ERR_TEMP, "no memory for %zu bytes to "
+		    "read weights into", bytes);
+	s->bytes = bytes;
+	return 0;
+}
+
+static void
+scratch_free(struct scratch *s)
+{
+	mem_unmap(s->p, s->bytes);
+}
+
 struct crew;
-/* Do job i; buf_p is the thread's own buffer, NULL at first. */
-typedef int (job_fn)(struct crew *c, size_t i, struct err *err);
+/* Do job i; s is the thread's own. */
+typedef int (job_fn)(struct crew *c, size_t i, struct scratch *s,
+	    struct err *err);
 
 struct crew {
 	job_fn *job;
@@ -173,6 +203,7 @@ static void *
 crew_run(void *arg)
 {
 	struct crew *c = arg;
+	struct scratch s = { 0 };
 	struct err e = ERR_INIT;
 	size_t i;
 
@@ -180,13 +211,14 @@ crew_run(void *arg)
 	    (i = atomic_fetch_add(&c->next, 1)) < c->n) {
 		if (c->stop != NULL && atomic_load(c->stop))
 			err_set(&e, ERR_TEMP, "loading was stopped");
-		else if (c->job(c, i, &e) == 0)
+		else if (c->job(c, i, &s, &e) == 0)
 			continue;
 		pthread_mutex_lock(&c->mu);
 		if (!atomic_exchange(&c->failed, true) && c->err != NULL)
 			*c->err = e;
 		pthread_mutex_unlock(&c->mu);
 	}
+	scratch_free(&s);
 	return NULL;
 }
 
@@ -239,42 +271,45 @@ piece_rows(const struct store_mat *a)
 	    (int)(rows - rows % PIECE_ROWS);
 }
 
-/* Read and pack rows [lo, hi) of ref r, which begins at row base of out. */
+/* Read part r and pack it as the rows from row0 on. */
 static int
-mat_part(const struct mat_job *j, const struct model_ref *r, int base,
-    int lo, int hi, struct err *err)
+mat_part(const struct mat_job *j, struct scratch *s, const struct model_ref *r,
+    int row0, struct err *err)
 {
-	struct model_ref s = slice(r, lo, hi - lo);
-	void *buf = mem_alloc(span(&s) * elem_bytes(&s));
-	struct kern_pack p = { .dst = j->out, .row0 = base + lo,
-	    .rows = hi - lo, .src = buf, .rs = s.rs, .cs = s.cs,
-	    .src_dtype = (enum kern_dtype)ckpt_dtype_kern(s.t->dtype) };
-	int rc;
+	struct kern_pack p = { .dst = j->out, .row0 = row0, .rows = r->rows,
+	    .rs = r->rs, .cs = r->cs,
+	    .src_dtype = (enum kern_dtype)ckpt_dtype_kern(r->t->dtype) };
 
-	ahead(j->a->m, &s);
-	rc = read_ref(j->a->m, &s, buf, err);
-	if (rc == 0)
-		kern_mat_pack(j->a->kn, &p);
-	mem_free(buf);
-	return rc;
+	if (scratch_room(s, span(r) * elem_bytes(r), err) != 0)
+		return -1;
+	ahead(j->a->m, r);
+	if (read_ref(j->a->m, r, s->p, err) != 0)
+		return -1;
+	p.src = s->p;
+	kern_mat_pack(j->a->kn, &p);
+	return 0;
 }
 
 /* Piece i of the packed rows: the parts of all refs that fall into it. */
 static int
-mat_job(struct crew *c, size_t i, struct err *err)
+mat_job(struct crew *c, size_t i, struct scratch *s, struct err *err)
 {
 	const struct mat_job *j = c->arg;
 	int first = (int)i * j->piece_rows, base = 0, r, lo, hi;
 	int last = j->out->n - first < j->piece_rows ? j->out->n :
 	    first + j->piece_rows;
+	struct model_ref part;
 
 	for (r = 0; r < j->a->n_ref; r++) {
 		const struct model_ref *ref = &j->a->ref[r];
 
 		lo = first > base ? first - base : 0;
 		hi = last - base < ref->rows ? last - base : ref->rows;
-		if (lo < hi && mat_part(j, ref, base, lo, hi, err) != 0)
-			return -1;
+		if (lo < hi) {
+			part = slice(ref, lo, hi - lo);
+			if (mat_part(j, s, &part, base + lo, err) != 0)
+				return -1;
+		}
 		base += ref->rows;
 	}
 	return 0;
@@ -342,18 +377,18 @@ struct packing {
 	const struct kern *kn;
 	const struct model *m;
 	struct kern_expert *x;
-	void *buf;		/* for the largest part */
+	struct scratch *buf;
 };
 
 static int
 pack_part(const struct packing *a, const struct model_ref *r,
     enum kern_part part, struct err *err)
 {
-	struct kern_pack p = { .rows = r->rows, .src = a->buf, .rs = r->rs,
-	    .cs = r->cs,
+	struct kern_pack p = { .rows = r->rows, .src = a->buf->p,
+	    .rs = r->rs, .cs = r->cs,
 	    .src_dtype = (enum kern_dtype)ckpt_dtype_kern(r->t->dtype) };
 
-	if (read_ref(a->m, r, a->buf, err) != 0)
+	if (read_ref(a->m, r, a->buf->p, err) != 0)
 		return -1;
 	kern_expert_pack(a->kn, a->x, part, &p);
 	return 0;
@@ -372,28 +407,48 @@ ffn_refs(const struct model *m, enum store_ffn which, int layer, int expert,
 			    model_role_name(ffn_role[which][part]));
 }
 
-/* One buffer for the three parts, in huge pages: mapping it page by page would
- * take as long as reading into it. */
+/* One buffer serves the three parts, and the thread's next expert. */
 static int
-pack_parts(const struct kern *kn, const struct model *m,
-    const struct model_ref r[3], struct kern_expert *x, struct err *err)
+pack_parts(const struct packing *a, const struct model_ref r[3],
+    struct err *err)
 {
-	struct packing a = { kn, m, x, NULL };
 	size_t bytes = 0, n;
-	int part, rc = 0;
+	int part;
 
 	for (part = KERN_GATE; part <= KERN_DOWN; part++) {
-		ahead(m, &r[part]);
+		ahead(a->m, &r[part]);
 		n = span(&r[part]) * elem_bytes(&r[part]);
 		bytes = n > bytes ? n : bytes;
 	}
-	a.buf = mem_map(bytes);
-	if (a.buf == NULL)
-		return err_set(err, ERR_TEMP, "no memory for %zu bytes to "
-		    "read weights into", bytes);
-	for (part = KERN_GATE; rc == 0 && part <= KERN_DOWN; part++)
-		rc = pack_part(&a, &r[part], (enum kern_part)part, err);
-	mem_unmap(a.buf, bytes);
+	if (scratch_room(a->buf, bytes, err) != 0)
+		return -1;
+	for (part = KERN_GATE; part <= KERN_DOWN; part++)
+		if (pack_part(a, &r[part], (enum kern_part)part, err) != 0)
+			return -1;
+	return 0;
+}
+
+/* The parts r of one, through a buffer; into memory that this makes. */
+static int
+load_parts(const struct kern *kn, const struct model *m,
+    const struct model_ref r[3], struct scratch *s, struct kern_expert *out,
+    struct err *err)
+{
+	struct kern_expert x = { 0 };
+	const struct packing a = { kn, m, &x, s };
+	int rc;
+
+	rc = mat_alloc(kn, 2 * r[KERN_GATE].rows, r[KERN_GATE].cols,
+	    kern_weights(kn), &x.gate_up, err);
+	if (rc == 0)
+		rc = mat_alloc(kn, r[KERN_DOWN].rows, r[KERN_DOWN].cols,
+		    kern_weights(kn), &x.down, err);
+	if (rc == 0)
+		rc = pack_parts(&a, r, err);
+	if (rc != 0)
+		store_free_expert(kn, &x);
+	else
+		*out = x;
 	return rc;
 }
 
@@ -402,22 +457,13 @@ store_load_ffn(const struct kern *kn, const struct model *m,
     enum store_ffn which, int layer, int expert, struct kern_expert *out,
     struct err *err)
 {
-	struct kern_expert x = { 0 };
+	struct scratch s = { 0 };
 	struct model_ref r[3];
 	int rc;
 
 	ffn_refs(m, which, layer, expert, r);
-	rc = mat_alloc(kn, 2 * r[KERN_GATE].rows, r[KERN_GATE].cols,
-	    kern_weights(kn), &x.gate_up, err);
-	if (rc == 0)
-		rc = mat_alloc(kn, r[KERN_DOWN].rows, r[KERN_DOWN].cols,
-		    kern_weights(kn), &x.down, err);
-	if (rc == 0)
-		rc = pack_parts(kn, m, r, &x, err);
-	if (rc != 0)
-		store_free_expert(kn, &x);
-	else
-		*out = x;
+	rc = load_parts(kn, m, r, &s, out, err);
+	scratch_free(&s);
 	return rc;
 }
 
@@ -441,10 +487,15 @@ int
 store_pack_expert(const struct kern *kn, const struct model *m, int layer,
     int expert, struct kern_expert *x, struct err *err)
 {
+	struct scratch s = { 0 };
+	const struct packing a = { kn, m, x, &s };
 	struct model_ref r[3];
+	int rc;
 
 	ffn_refs(m, STORE_EXPERT, layer, expert, r);
-	return pack_parts(kn, m, r, x, err);
+	rc = pack_parts(&a, r, err);
+	scratch_free(&s);
+	return rc;
 }
 
 int
@@ -477,14 +528,15 @@ struct many_job {
 };
 
 static int
-many_job(struct crew *c, size_t i, struct err *err)
+many_job(struct crew *c, size_t i, struct scratch *s, struct err *err)
 {
 	const struct many_job *j = c->arg;
 	const struct store_many *a = j->a;
 	const struct store_pick *p = &a->pick[i];
+	struct model_ref r[3];
 
-	if (store_load_expert(a->kn, a->m, p->layer, p->expert, &j->out[i],
-	    err) != 0)
+	ffn_refs(a->m, STORE_EXPERT, p->layer, p->expert, r);
+	if (load_parts(a->kn, a->m, r, s, &j->out[i], err) != 0)
 		return -1;
 	pthread_mutex_lock(&c->mu);
 	c->done_bytes += model_expert_file_bytes(a->m, p->layer);
